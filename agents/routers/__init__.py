@@ -1,0 +1,20 @@
+"""Routers: one file per learner, one row per name. A row is a string, so that checking a scenario loads no torch."""
+
+from __future__ import annotations
+
+from sim.registry import Registry
+
+ROUTERS = Registry(
+    "router",
+    {
+        "best-oracle": "agents.routers.oracle:BestOracle",
+        "mix-oracle": "agents.routers.oracle:MixOracle",
+        "random": "agents.routers.static:RandomWeights",
+        "single": "agents.routers.static:BestSingle",
+        "tanbr": "agents.routers.tanbr.router:Tanbr",
+        "top-k": "agents.routers.static:TopKPlan",
+        "top1": "agents.routers.static:Top1",
+        "top2": "agents.routers.static:Top2",
+        "uniform": "agents.routers.static:Uniform",
+    },
+)

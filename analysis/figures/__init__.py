@@ -1,0 +1,1 @@
+"""Figures: pure functions from small tables to Plotly figures."""

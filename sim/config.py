@@ -1,0 +1,236 @@
+"""What one run is, in SI units: frozen data that the composition root builds and the simulation reads.
+
+Every float field ends in its unit or is a pure number (rates, shares, probabilities, seeds of shape).
+Nothing here reads a file; `scenarios` turns YAML into these classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from sim.plans import Plan
+
+Params: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What one node can do; `flop_per_s` and `bytes_per_s` are per server, the rest per node."""
+
+    name: str
+    flop_per_s: float
+    bytes_per_s: float
+    memory_bytes: float
+    storage_bytes_per_s: float
+    storage_delay_s: float
+    kernel_s: float  # launch cost of one kernel (one expert of one layer, or one dense layer)
+    idle_w: float
+    busy_w: float  # all servers busy
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The model that a request costs like (`cost_as`); counts are parameters, not bytes."""
+
+    name: str
+    layers: int  # all transformer layers
+    moe_layers: int
+    experts: int
+    top_k: int
+    expert_params: float  # one expert of one MoE layer
+    backbone_params: float  # all that is not an expert, embeddings looked up excluded from the FLOP
+    tokens_per_request: float
+    bytes_per_param: float
+    activation_bytes: float  # peak working memory of one request in a running batch
+    kv_bytes: float = 0.0  # per request, generative presets only
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """A batch starts when `max_size` requests wait, or the oldest has waited `max_wait_s`."""
+
+    max_size: int = 1
+    max_wait_s: float = 0.0
+
+
+SwapMode: TypeAlias = Literal["double-buffer", "stop-the-world"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """One node. `servers` 0 makes a node that only forwards. `capacity` counts requests in the system."""
+
+    id: int
+    name: str
+    group: str
+    hardware: Hardware
+    servers: int = 1
+    capacity: float = math.inf
+    batching: Batching = Batching()
+    cache: str = "all"
+    swap: SwapMode = "double-buffer"
+    plan: Plan | None = None  # a fixed plan; None: the policy's router decides
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSpec:
+    """One directed channel. `fifo`: busy for bytes/bandwidth, never for the delay. `none`: uncontended."""
+
+    id: int
+    src: int
+    dst: int
+    delay_s: float
+    bytes_per_s: float
+    sharing: Literal["fifo", "none"] = "fifo"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalSpec:
+    """When a stream emits. `rate_per_s` is the declared mean rate (None for a trace, which declares its own)."""
+
+    kind: Literal["poisson", "deterministic", "trace", "profile"]
+    rate_per_s: float | None = None
+    # profile: piecewise-constant rate, ((start_s, rate_per_s), ...), drawn by thinning (flash crowds)
+    profile: tuple[tuple[float, float], ...] = ()
+    # trace: emission times in s and, where the file has it, the task of each row (-1: drawn from the mix)
+    times_s: tuple[float, ...] = ()
+    tasks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MixSpec:
+    """The probability over tasks at a source; `weights` is f[M] for `explicit`.
+
+    `dirichlet`: each stream draws its own mix over `tasks` tasks picked from the M (non-IID fleets).
+    """
+
+    kind: Literal["explicit", "dirichlet", "uniform"]
+    weights: tuple[float, ...] = ()
+    alpha: float = 1.0
+    tasks: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSpec:
+    """One change of a stream's mix.
+
+    `switch`: a fresh draw (or `weights`) from `at_s` on. `gradual`: linear over `over_s`. `recurring`: swaps
+    between the first mix and a second one every `every_s` from `at_s`. `new-task`: from `at_s` a task that the mix had
+    not takes `share` of it.
+    """
+
+    kind: Literal["switch", "gradual", "recurring", "new-task"]
+    at_s: float
+    over_s: float = 0.0
+    every_s: float = 0.0
+    share: float = 0.5
+    weights: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """One source of requests at one node."""
+
+    id: int
+    name: str
+    node: int
+    arrivals: ArrivalSpec
+    mix: MixSpec
+    drift: tuple[DriftSpec, ...] = ()
+    deadline_s: float = math.inf
+    up_bytes: float = 0.0
+    down_bytes: float = 0.0
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """Service times of `model: none`, drawn at emission; `cv` is the coefficient of variation."""
+
+    kind: Literal["exponential", "deterministic", "lognormal", "erlang", "hyperexponential"]
+    mean_s: float
+    cv: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSpec:
+    """One fault: scheduled (`at_s`, `for_s`) or drawn from the seed (`mtbf_s`, `mttr_s`, exponential)."""
+
+    kind: Literal["node-crash", "link-down"]
+    target: int  # node id, or link id
+    at_s: float | None = None
+    for_s: float = math.inf
+    mtbf_s: float | None = None
+    mttr_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSpec:
+    """Which share of served requests is audited, and how long after service its outcome arrives."""
+
+    delay_s: float = 0.0
+    fraction: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchSpec:
+    """Who serves a request: a row of the dispatcher registry, what it may see, and its parameters.
+
+    `view_every_s` 0 means live. `to` names the candidate group (None: every node with servers).
+    """
+
+    kind: str = "local"
+    view_every_s: float = 0.0
+    to: str | None = None
+    params: Params = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySpec:
+    """One named composition: a row of the router registry with parameters, and optional overrides."""
+
+    kind: str
+    label: str
+    params: Params = field(default_factory=dict)
+    dispatch: DispatchSpec | None = None
+    cache: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Which trained model runs, and which architecture it is charged as (None: its own small self)."""
+
+    checkpoint: str  # "builtin:stream", or a folder
+    cost_as: Architecture | None
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that is the same for every policy of one seed. Times are absolute seconds from 0."""
+
+    name: str
+    seed: int
+    duration_s: float
+    drain_s: float
+    slot_s: float
+    nodes: tuple[NodeSpec, ...]
+    links: tuple[LinkSpec, ...]
+    streams: tuple[StreamSpec, ...]
+    dispatch: DispatchSpec = DispatchSpec()
+    model: ModelSpec | None = None
+    service: ServiceSpec | None = None  # only with model None
+    feedback: FeedbackSpec = FeedbackSpec()
+    faults: tuple[FaultSpec, ...] = ()
+    decision_delay_slots: int = 0
+    regret_sample: float = 0.05
+    engine: Literal["events"] = "events"
+
+    @property
+    def slots(self) -> int:
+        """Count the slots that the run, drain included, touches."""
+        return math.ceil((self.duration_s + self.drain_s) / self.slot_s)

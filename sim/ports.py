@@ -1,0 +1,350 @@
+"""Ports: the protocols that plug-ins implement, and the only data that crosses them.
+
+Letters in shapes: n nodes of one block, E experts, M tasks, V clusters (pseudo-tasks estimated without tags), L MoE
+layers of the small model, P inputs of the service pool, R requests, C calibration points.
+
+Oracle boundary: nothing that a Router receives contains a hidden task, the true mix or the future, except
+`Oracle`, which only routers that declare `oracle = True` get and which every report marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from sim.arrays import BoolArray, FloatArray, IntArray, MaskArray
+from sim.config import Params, PolicySpec
+from sim.plans import Plan
+from sim.views import FleetView
+
+# --- the model -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What may be known of a checkpoint without loading it (also JSON beside the checkpoint)."""
+
+    name: str
+    suite: str
+    experts: int
+    layers: int  # MoE layers
+    tasks: tuple[str, ...]
+    clusters: int
+    d_model: int
+    d_ff: int
+    tokens: int
+    backbone_params: int
+    expert_params: int  # one expert of one layer
+    bytes_per_param: int
+    pool_sizes: tuple[int, ...]  # service inputs per task; global input id = offset of the task + index
+    digest: str  # sha256 of the weights
+    trained: Mapping[str, Any] = field(default_factory=dict)  # the recipe
+
+    @property
+    def pool_size(self) -> int:
+        """Count the service inputs of all tasks."""
+        return sum(self.pool_sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanProfile:
+    """A fixed gated plan, scored once over the whole service pool in pool order, blocks of 64."""
+
+    experts: MaskArray  # (P, L), bit e set: some token of the input visits expert e in that layer
+    correct: BoolArray  # (P,)
+    confidence: FloatArray  # (P,), probability of the answer given
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Accuracy of merges on the calibration split, by cluster: all that a router may know beforehand."""
+
+    weights: FloatArray  # (C, E), points on the simplex
+    reward: FloatArray  # (C, V), mean accuracy
+    count: FloatArray  # (V,), items behind each mean
+    prior: FloatArray  # (V,), share of each cluster on the calibration split
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """What only a declared oracle may know: the true accuracy table and the task-to-expert matrix."""
+
+    weights: FloatArray  # (C, E)
+    accuracy: FloatArray  # (C, M) on the service split
+    task_to_expert: FloatArray  # (M, E), rows sum to 1
+
+
+# --- routers ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSetup:
+    """What a router is built from: one router object serves one block of nodes."""
+
+    nodes: IntArray  # (n,), global ids, ascending
+    block: int
+    experts: int
+    clusters: int
+    layers: int
+    slot_s: float
+    seed: int
+    calibration: Calibration
+    params: Params
+    oracle: Oracle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContextBlock:
+    """What the routers of a block see at the boundary that opens slot `slot`."""
+
+    slot: int
+    t_s: float
+    active: BoolArray  # (n,), False: node down, decide nothing for it
+    counts: FloatArray  # (n, V), requests served in the last slot by estimated cluster
+    reset: BoolArray  # (n,), True: the node restarted, its router state is lost (cold)
+    true_mix: FloatArray | None = None  # (n, M), oracles only: mix of the slot about to start
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """Work that the decisions themselves cost, per node of the block, unscaled. Only `sim` turns it into time."""
+
+    flop: FloatArray  # (n,)
+    read_bytes: FloatArray  # (n,)
+    moved_bytes: FloatArray  # (n,), over links
+    state_bytes: FloatArray  # (n,), resident router state
+
+    @classmethod
+    def free(cls, n: int) -> Receipts:
+        """Return zero receipts for n nodes."""
+        return cls(np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n))
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionBlock:
+    """What the routers of a block chose. `plans[i]` None keeps the plan that node i has."""
+
+    plans: Sequence[Plan | None]
+    receipts: Receipts
+    explored: BoolArray  # (n,), True: the choice was not the greedy one
+    mix: FloatArray | None = None  # (n, V), the router's estimate of the cluster mix, None if it keeps none
+    telemetry: Sequence[Mapping[str, float | int | str]] = ()  # rows for the tables `tree` and `drift`, key "table" says
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackBlock:
+    """Feedback that is due, grouped by (node, decision). Rows are sorted by node row, then decision slot."""
+
+    slot: int  # boundary at which it is handed over
+    row: IntArray  # (r,), index into the block's nodes
+    decided: IntArray  # (r,), slot of the decision that was in force (-1: the start plan)
+    plans: Sequence[Plan]  # (r,)
+    reward: FloatArray  # (r, V), mean reward per estimated cluster, 0 where count is 0
+    count: FloatArray  # (r, V)
+
+
+class Router(Protocol):
+    """Slot-level learner that chooses the plans of one block of nodes.
+
+    Constructor: `(setup: BlockSetup)`. `oracle` True asks for the oracle fields.
+    """
+
+    oracle: ClassVar[bool]
+
+    def decide_block(self, context: ContextBlock) -> DecisionBlock:
+        """Choose plans for the block's active nodes."""
+        ...
+
+    def update_block(self, feedback: FeedbackBlock) -> None:
+        """Learn from feedback that names the decisions it answers."""
+        ...
+
+
+# --- dispatchers and expert caches (torch-free, inside the simulation process) ---------------------------
+
+
+class Dispatcher(Protocol):
+    """Chooses the node that serves a request.
+
+    Constructor: `(nodes: Sequence[NodeSpec], candidates: Sequence[int], rng: np.random.Generator, params)`.
+    `candidates` are ids of nodes with servers, ascending.
+    """
+
+    flop: float  # work of one choice, charged on the source node
+
+    def choose(self, source: int, view: FleetView) -> int:
+        """Return the id of the node that serves the next request of `source`."""
+        ...
+
+
+ExpertKey = tuple[int, int]  # (layer, expert)
+
+
+class ExpertCache(Protocol):
+    """Decides which expert leaves a node's memory. Constructor: `(layers: int, experts: int)`."""
+
+    preload: ClassVar[bool]  # True: fetch every expert when a gated plan is put in force
+
+    def touch(self, key: ExpertKey) -> None:
+        """Note that an expert is used (or admitted) now."""
+        ...
+
+    def victim(self, pinned: Mapping[ExpertKey, int]) -> ExpertKey | None:
+        """Return the resident expert to evict, never a pinned one; None when there is none."""
+        ...
+
+    def drop(self, key: ExpertKey) -> None:
+        """Forget an expert that left memory."""
+        ...
+
+
+# --- hosts -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """One shard: plain data that crosses process boundaries."""
+
+    checkpoint: str
+    seed: int
+    slot_s: float
+    block_size: int
+    shard: int
+    blocks: tuple[tuple[int, tuple[int, ...]], ...]  # (block id, its node ids), whole blocks only
+    routed: tuple[int, ...]  # node ids whose plan the policy's router decides
+    policy: PolicySpec
+    regret_sample: float
+    all_nodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewPlan:
+    """The id that the simulation gave to a decision that the host made (or to a start or fixed plan)."""
+
+    plan_id: int
+    node: int
+    decided: int  # slot of the decision, -1 for start and fixed plans
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Requests whose service ended in the last slot, sorted by request id."""
+
+    id: IntArray  # (R,)
+    node: IntArray
+    input: IntArray  # global index into the service pool
+    plan_id: IntArray
+    audited: BoolArray  # its outcome will be fed back later
+
+
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """What a shard gets at a slot boundary."""
+
+    slot: int
+    t_s: float
+    plans: Sequence[NewPlan]  # ids assigned since the last step, for this shard's nodes
+    served: Served
+    feedback: IntArray  # request ids whose feedback is due, ascending; served now or earlier
+    active: IntArray  # node ids that are up, ascending
+    reset: IntArray  # node ids that restarted since the last step
+    true_mix: FloatArray  # (all nodes, M), for oracles and metrics only, never handed to other routers
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDecision:
+    """One router's decision for one node, with what it cost."""
+
+    node: int
+    plan: Plan | None  # None: keep
+    flop: float
+    read_bytes: float
+    moved_bytes: float
+    state_bytes: float
+    explored: bool
+    task_mix: tuple[float, ...] | None  # (M,), the estimate carried over to tasks, for context_tv only
+
+
+@dataclass(frozen=True, slots=True)
+class StepReply:
+    """What a shard answers: outcomes of the served requests (same order), decisions by ascending node id."""
+
+    correct: BoolArray  # (R,)
+    decisions: Sequence[NodeDecision]
+    telemetry: Sequence[Mapping[str, float | int | str]] = ()  # rows of `tree` and `drift`, with slot and node
+
+
+@dataclass(frozen=True, slots=True)
+class AssessInput:
+    """Node-slots to be measured after the run. Row i served `counts[i]` requests, entries are (row, plan, task).
+
+    `entry_*` are parallel arrays sorted by (row, plan id, task): `entry_count` requests of row `entry_row` were of task
+    `entry_task` and were served under `entry_plan`.
+    """
+
+    row_slot: IntArray  # (rows,)
+    row_node: IntArray
+    entry_row: IntArray
+    entry_plan: IntArray
+    entry_task: IntArray
+    entry_count: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class AssessReply:
+    """Best and expected reward per row; NaN where the plan was not evaluated (outside the seeded sample)."""
+
+    reward_best: FloatArray
+    reward_expected: FloatArray
+
+
+class Host(Protocol):
+    """Keeps the model and the router state of whole blocks of nodes. Constructor: `(spec: HostSpec)`."""
+
+    def describe(self) -> ModelCard:
+        """Return the card of the checkpoint."""
+        ...
+
+    def profile(self, plan: Plan) -> PlanProfile:
+        """Score a gated plan over the whole service pool."""
+        ...
+
+    def step(self, step: StepInput) -> StepReply:
+        """Score, learn, decide: one call per shard and slot boundary."""
+        ...
+
+    def assess(self, query: AssessInput) -> AssessReply:
+        """Measure node-slots for regret: never seen by routers."""
+        ...
+
+
+class Future(Protocol):
+    """The answer of a call that may still run."""
+
+    def result(self) -> Any:
+        """Block (in wall time only) and return the answer, or raise what the call raised."""
+        ...
+
+
+class HostHandle(Protocol):
+    """One host behind an executor: inline (same process) or a Ray actor."""
+
+    def call(self, method: str, *args: Any) -> Future:
+        """Start a call of a Host method; calls to one handle run in submission order."""
+        ...
+
+
+class Executor(Protocol):
+    """Makes hosts and ends them. Two exist: inline and ray, behind the same rules and the same digest."""
+
+    def start(self, specs: Sequence[HostSpec]) -> Sequence[HostHandle]:
+        """Start one host per spec."""
+        ...
+
+    def close(self) -> None:
+        """End what this executor started, and nothing else."""
+        ...
