@@ -1,0 +1,366 @@
+"""The run folder: tables as Parquet, small facts as JSON, and a status written last, so that done means done.
+
+    runs/<experiment>/<hash8>/
+      scenario.yaml resolved.yaml provenance.json trials.parquet summary.csv log.jsonl
+      trials/<id>/status.json  trials/<id>/meta.json
+      requests/trial=<id>/part.parquet      and likewise every other table
+
+Every file is written beside its place as `.tmp` and renamed. Category columns are text on disk; a NaN and a category
+-1 are NULL there, so that SQL aggregates skip what does not apply.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sim.arrays import AnyArray
+from sim.errors import InputError, SimError
+from sim.records import Record, Table, columns
+
+DONE, FAILED = "done", "failed"
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class StorageError(SimError):
+    """The disk refused a write (full, read-only, no permission); what was finished before stays intact."""
+
+
+def now() -> str:
+    """Return the wall clock as an ISO 8601 text in UTC; it never enters a simulated result."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+# --- small files -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Hand out a temporary path beside `path` and rename it into place; remove it when the write fails."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that readers see the old one or the new one, never a part.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    with _replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """Turn numpy scalars, tuples and non-finite floats into what strict JSON can say (NaN and inf become null)."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_json(path: Path, facts: Any) -> None:
+    """Write strict JSON, atomically.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    write_text(path, json.dumps(plain(facts), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object, or None when there is none yet (or only a part of one)."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def safe_cell(value: Any) -> Any:
+    """Disarm a text that a spreadsheet would run as a formula; numbers stay numbers."""
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return "'" + value
+    return value
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV; columns in order of first appearance, floats in their shortest exact form."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([safe_cell(name) for name in names])
+    for row in rows:
+        writer.writerow([safe_cell(row.get(name, "")) for name in names])
+    return buffer.getvalue()
+
+
+# --- tables ----------------------------------------------------------------------------------------------
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _selected(name: str, values: tuple[str, ...] | None) -> str:
+    """Return the SQL of one column: codes become text, and -1 falls outside the list, which is NULL."""
+    if values is None:
+        return _quoted(name)
+    words = ", ".join(map(_literal, values))
+    return f"([{words}])[{_quoted(name)} + 1]::ENUM({words}) AS {_quoted(name)}"
+
+
+def write_table(
+    path: Path, table: Mapping[str, AnyArray], words: Mapping[str, tuple[str, ...]] | None = None
+) -> None:
+    """Write columns of equal length as one zstd Parquet file, without pyarrow or pandas.
+
+    Args:
+        path: The file.
+        table: Column name -> values; `words` of a column name the codes in it.
+        words: Column name -> category values.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    import duckdb
+
+    named = words or {}
+    selected = ", ".join(_selected(name, named.get(name)) for name in table)
+    with _replacing(path) as temporary, duckdb.connect(config={"threads": 1}) as connection:
+        connection.register("rows", dict(table))
+        target = _literal(str(temporary))
+        try:
+            connection.execute(f"COPY (SELECT {selected} FROM rows) TO {target} (FORMAT parquet, COMPRESSION zstd)")
+        except duckdb.IOException as error:
+            raise OSError(_reason(str(error))) from error
+
+
+def _reason(message: str) -> str:
+    """Shorten DuckDB's account of a failed write to the words of the operating system."""
+    for known in ("No space left on device", "Permission denied", "Read-only file system", "Disk quota exceeded"):
+        if known in message:
+            return known
+    return message.splitlines()[0]
+
+
+def read_table(path: Path) -> Table:
+    """Read a Parquet file back: text columns as objects (None where NULL), floats with NaN where NULL."""
+    import duckdb
+
+    with duckdb.connect(config={"threads": 1}) as connection:
+        found = connection.execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchnumpy()
+    return {name: _filled(values) for name, values in found.items()}
+
+
+def _filled(values: Any) -> AnyArray:
+    if not isinstance(values, np.ma.MaskedArray):
+        return np.asarray(values)
+    missing = np.nan if values.dtype.kind == "f" else None
+    return np.asarray(values.filled(missing) if missing is not None else values.astype(object).filled(None))
+
+
+# --- the folder ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How one trial ended; wall-clock facts live here and never in a simulated result."""
+
+    state: str  # DONE or FAILED
+    digest: str = ""
+    workload_digest: str = ""
+    summary: Mapping[str, Any] | None = None
+    wall_s: float = 0.0
+    peak_rss_bytes: float = 0.0
+    stage: str = ""  # of a failure: load, build, simulate, summarise, write, worker
+    message: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Tell whether the trial finished well."""
+        return self.state == DONE
+
+
+class RunFolder:
+    """Names and keeps the files of one experiment.
+
+    Args:
+        root: `runs/<experiment>/<hash8>`; created by the first write.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def trial(self, trial_id: str) -> Path:
+        """Return the folder of a trial's small files."""
+        return self.root / "trials" / trial_id
+
+    def table(self, name: str, trial_id: str) -> Path:
+        """Return the file of one table of one trial (a hive path: `<table>/trial=<id>/part.parquet`)."""
+        return self.root / name / f"trial={trial_id}" / "part.parquet"
+
+    def write_record(self, trial_id: str, record: Record) -> None:
+        """Write all tables and the meta facts of a run.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        for name, table in sorted(record.tables.items()):
+            experts = sum(column.startswith("w_") for column in table)
+            words = {c.name: c.values for c in columns(name, experts) if c.values is not None}
+            write_table(self.table(name, trial_id), table, words)
+        write_json(self.trial(trial_id) / "meta.json", record.meta)
+
+    def write_status(self, trial_id: str, status: Status) -> None:
+        """Write the status, the last file of a trial.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        facts = {name: getattr(status, name) for name in Status.__dataclass_fields__}
+        write_json(self.trial(trial_id) / "status.json", facts)
+
+    def status(self, trial_id: str) -> Status | None:
+        """Return how a trial ended, or None when it has not (a killed trial leaves none)."""
+        facts = read_json(self.trial(trial_id) / "status.json")
+        if facts is None or facts.get("state") not in {DONE, FAILED}:
+            return None
+        known = {name: facts[name] for name in Status.__dataclass_fields__ if name in facts}
+        summary = known.get("summary") or {}
+        known["summary"] = {name: math.nan if value is None else value for name, value in summary.items()}
+        return Status(**known)
+
+    def forget(self, trial_id: str) -> None:
+        """Take a trial's status away before it is run again, so that a kill leaves it undone."""
+        (self.trial(trial_id) / "status.json").unlink(missing_ok=True)
+
+    def finished(self) -> list[str]:
+        """Return the ids of the trials that finished well, sorted."""
+        found = sorted(path.parent.name for path in self.root.glob("trials/*/status.json"))
+        return [trial_id for trial_id in found if (status := self.status(trial_id)) and status.done]
+
+    def write_trials(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write trials.parquet: one row per trial (id, policy, seed, axis values).
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        write_table(self.root / "trials.parquet", {name: _column(row.get(name) for row in rows) for name in names})
+
+    def trials(self) -> list[dict[str, Any]]:
+        """Return the rows of trials.parquet, or none."""
+        path = self.root / "trials.parquet"
+        if not path.exists():
+            return []
+        table = read_table(path)
+        length = len(next(iter(table.values()), ()))
+        return [{name: plain(values[i]) for name, values in table.items()} for i in range(length)]
+
+    def write_summary(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write summary.csv, one row per trial.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        write_text(self.root / "summary.csv", csv_text(rows))
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Append one line to log.jsonl."""
+        line = json.dumps(plain({"at": now(), "event": event, **facts}), ensure_ascii=False)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with (self.root / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise StorageError(f"cannot write {self.root / 'log.jsonl'}: {error.strerror or error}") from error
+
+    def clear(self) -> None:
+        """Remove everything in the folder except its lock (`--fresh`)."""
+        for path in sorted(self.root.glob("*")):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second driver out of this folder; the operating system frees the lock of a dead one.
+
+        Raises:
+            InputError: Another live process writes here.
+            StorageError: The disk refused.
+        """
+        import fcntl
+
+        path = self.root / ".lock"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise InputError(f"{self.root} is in use: {file.read().strip()}; wait for it or stop it") from None
+            file.truncate(0)
+            file.write(f"pid {os.getpid()}, started {now()}\n")
+            file.flush()
+            yield
+            file.truncate(0)
+
+
+def _column(values: Iterable[Any]) -> AnyArray:
+    """Return a column of texts (None where absent), or of numbers or booleans where all rows have one."""
+    found = list(values)
+    if all(isinstance(value, bool) for value in found):
+        return np.array(found, dtype=np.bool_)
+    if all(isinstance(value, int) for value in found):
+        return np.array(found, dtype=np.int64)
+    if all(isinstance(value, int | float) for value in found):
+        return np.array(found, dtype=np.float64)
+    return np.array([None if value is None else str(value) for value in found], dtype=object)

@@ -1,0 +1,219 @@
+"""One trial, from its job to its files: load, build, simulate, summarise, write. Runs in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scenarios.provenance import SCHEMA_VERSION
+from scenarios.results import DONE, FAILED, RunFolder, Status, StorageError, plain, write_text
+from sim.config import PolicySpec
+from sim.errors import SimError
+
+if TYPE_CHECKING:
+    from scenarios.schema import Scenario
+    from sim.ports import Executor, ModelCard
+    from sim.records import Record
+    from sim.simulation import Parts
+
+_PROGRESS_EVERY_S = 0.5
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+NO_POLICY = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """Where the hosts of a trial live."""
+
+    ray: bool = False
+    ray_address: str = "local"
+    shards: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrialJob:
+    """One trial to run: plain, picklable data. The scenario has its axis values in it already."""
+
+    scenario: Scenario
+    scenario_hash: str
+    policy: PolicySpec | None  # None: a scenario without a model has no router
+    seed: int
+    folder: str
+    axes: Mapping[str, str] = field(default_factory=dict)
+    hosting: Hosting = Hosting()
+
+    @property
+    def label(self) -> str:
+        """Return the name of the policy in tables and figures."""
+        return self.policy.label if self.policy else NO_POLICY
+
+    @property
+    def id(self) -> str:
+        """Return 12 hex digits of all that decides this trial's simulated results, code aside."""
+        facts = {
+            "scenario": self.scenario_hash,
+            "policy": asdict(self.policy) if self.policy else None,
+            "seed": self.seed,
+            "axes": dict(self.axes),
+            "schema": SCHEMA_VERSION,
+        }
+        canonical = json.dumps(plain(facts), sort_keys=True, separators=(",", ":"))
+        return sha256(canonical.encode()).hexdigest()[:12]
+
+    def words(self) -> str:
+        """Return the trial in words for people: policy, seed, axis values."""
+        return ", ".join([self.label, f"seed {self.seed}", *(f"{key}={value}" for key, value in self.axes.items())])
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What the driver learns of a trial; the tables are on disk."""
+
+    id: str
+    status: Status
+    storage: str = ""  # the disk refused: not a failure of the trial, and a reason to stop
+
+
+def run_trial(job: TrialJob) -> TrialResult:
+    """Run one trial and write its files; a failure becomes a status, never an exception.
+
+    Returns:
+        The status that is on disk (or, when the disk refused, `storage` says why).
+    """
+    for variable in _THREAD_VARIABLES:
+        os.environ.setdefault(variable, "1")
+    folder = RunFolder(Path(job.folder))
+    started_s = time.perf_counter()
+    try:
+        folder.forget(job.id)
+        status = replace(_attempt(job, folder), wall_s=time.perf_counter() - started_s, peak_rss_bytes=_peak_bytes())
+        folder.write_status(job.id, status)
+    except (StorageError, OSError) as error:
+        return TrialResult(job.id, Status(FAILED, stage="write", message=str(error)), storage=str(error))
+    return TrialResult(job.id, status)
+
+
+def _attempt(job: TrialJob, folder: RunFolder) -> Status:
+    """Go through the stages; the name of the one that breaks is part of the failure."""
+    stage = "build"
+    try:
+        world, card = _world(job)
+        stage = "simulate"
+        record = _simulate(job, world, card, folder)
+        stage = "summarise"
+        summary = _summary(record)
+    except StorageError:
+        raise
+    except SimError as error:
+        return Status(FAILED, stage=stage, message=f"{type(error).__name__}: {error}")
+    except Exception as error:  # a bug in a plug-in or in moedge: keep the grid alive, and the traceback
+        import traceback
+
+        write_text(folder.trial(job.id) / "error.txt", traceback.format_exc())
+        return Status(FAILED, stage=stage, message=f"{type(error).__name__}: {error}")
+    folder.write_record(job.id, record)
+    return Status(DONE, record.digest, record.workload_digest, summary)
+
+
+def read_card(scenario: Scenario) -> ModelCard | None:
+    """Return the card of the scenario's checkpoint (no torch), or None for `model: none`."""
+    if not scenario.model:
+        return None
+    from agents.moe.cards import read_card as read
+
+    return read(scenario.model.checkpoint)
+
+
+def _world(job: TrialJob) -> tuple[Any, ModelCard | None]:
+    from scenarios.build import build_world
+
+    card = read_card(job.scenario)
+    return build_world(job.scenario, job.seed, card), card
+
+
+def _summary(record: Record) -> dict[str, Any]:
+    from analysis.summary import summarise
+
+    return dict(summarise(record.tables, record.meta))
+
+
+def _simulate(job: TrialJob, world: Any, card: ModelCard | None, folder: RunFolder) -> Record:
+    from sim.simulation import simulate
+
+    executor = _executor(job.hosting) if card else None
+    progress = _progress(folder.trial(job.id) / "progress")
+    try:
+        return simulate(world, job.policy, _parts(executor, card, job.hosting.shards, progress))
+    finally:
+        if executor is not None:
+            executor.close()
+
+
+def _parts(
+    executor: Executor | None, card: ModelCard | None, shards: int, on_slot: Callable[[int, int], None]
+) -> Parts:
+    from agents.caches import CACHES
+    from agents.dispatchers import DISPATCHERS
+    from sim.simulation import Parts
+
+    return Parts(
+        dispatcher=partial(_dispatcher, DISPATCHERS),
+        cache=CACHES.load,
+        executor=executor,
+        card=card,
+        shards=shards,
+        on_slot=on_slot,
+    )
+
+
+def _dispatcher(registry: Any, kind: str, *arguments: Any) -> Any:
+    return registry.load(kind)(*arguments)
+
+
+def _executor(hosting: Hosting) -> Executor:
+    if hosting.ray:
+        from agents.hosting.ray_actor import RayExecutor
+
+        return RayExecutor(address=hosting.ray_address)
+    from agents.hosting.inline import InlineExecutor
+
+    return InlineExecutor()
+
+
+def _progress(path: Path) -> Callable[[int, int], None]:
+    """Return a callback that leaves `slot slots` in a small file a few times per second, for the live view."""
+    last_s = 0.0
+
+    def note(slot: int, slots: int) -> None:
+        nonlocal last_s
+        now_s = time.perf_counter()
+        if now_s - last_s >= _PROGRESS_EVERY_S:
+            last_s = now_s
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{slot} {slots}", encoding="ascii")
+
+    return note
+
+
+def read_progress(folder: RunFolder, trial_id: str) -> tuple[int, int] | None:
+    """Return (slot, slots) of a running trial, or None before its first note."""
+    try:
+        slot, slots = (folder.trial(trial_id) / "progress").read_text(encoding="ascii").split()
+        return int(slot), int(slots)
+    except (OSError, ValueError):
+        return None
+
+
+def _peak_bytes() -> float:
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else peak * 1024)  # macOS counts bytes, Linux KiB
