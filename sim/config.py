@@ -47,6 +47,7 @@ class Architecture:
     bytes_per_param: float
     activation_bytes: float  # peak working memory of one request in a running batch
     kv_bytes: float = 0.0  # per request, generative presets only
+    embedding_params: float = 0.0  # part of backbone_params: held in memory, but in no FLOP and no read
     source: str = ""
 
 
