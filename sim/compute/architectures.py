@@ -1,12 +1,12 @@
 """Architecture presets: the published models that a small trained model may stand for.
 
-Counts are derived from each model's published configuration, so the tests can hold them against its
-published total. A request is one forward pass over `tokens_per_request` tokens (classification or
-prefill); decoding token by token is not charged. Deviation: the decoder of T5 and Switch is charged
-for as many tokens as the encoder (teacher-forced scoring), embedding tables and output heads are held
-in memory but charged no FLOP (looked up, or used once per request), and attention's score products are
-left out (a few per cent of the FLOP at these lengths). Peak working memory of a request is our
-estimate: the tensors that one block keeps alive at once.
+Counts are derived from each model's published configuration, so the tests can hold them against
+its published total. A request is one forward pass over `tokens_per_request` tokens (classification
+or prefill); decoding token by token is not charged. Deviation: the decoder of T5 and Switch is
+charged for as many tokens as the encoder (teacher-forced scoring), embedding tables and output
+heads are held in memory but charged no FLOP (looked up, or used once per request), and attention's
+score products are left out (a few per cent of the FLOP at these lengths). Peak working memory of a
+request is our estimate: the tensors that one block keeps alive at once.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _bert(name: str, experts: int) -> Architecture:
         bytes_per_param=_FP16,
         activation_bytes=_activation_bytes(_ENCODER_TOKENS, d, ff, 12),
         embedding_params=embedding,
-        source="Devlin et al. 2018 (arXiv 1810.04805), bert-base-uncased with every FFN x 8 (506 M)."
+        source="Devlin et al. 2018 (arXiv 1810.04805), bert-base-uncased, every FFN x 8 (506 M)."
         " The Tanbr paper (arXiv 2509.19781) reports about 660 M for BERT; how is not published",
     )
 
@@ -171,8 +171,8 @@ _SWITCH = (
     " is sparse"
 )
 _PAPER = (
-    "Han et al. 2025 (arXiv 2509.19781): T5-base (223 M) with every FFN x 8 gives 1.016 B; the paper"
-    " says about 1.0 B and does not name the base, so this is our reading"
+    "Han et al. 2025 (arXiv 2509.19781): T5-base (223 M) with every FFN x 8 gives 1.016 B; the"
+    " paper says about 1.0 B and does not name the base, so this is our reading"
 )
 
 _ALL = (

@@ -1,13 +1,15 @@
 """Hardware presets: what one node of a kind can really do.
 
 A preset takes the peak of the maker's data sheet and multiplies it by an efficiency that we assume
-and name in `source`. One server of a preset is the whole accelerator (or the whole CPU): `flop_per_s`
-and `bytes_per_s` hold for each of a node's servers, so `servers: 4` on `a100-40gb` means four cards.
+and name in `source`. One server of a preset is the whole accelerator (or the whole CPU):
+`flop_per_s` and `bytes_per_s` hold for each of a node's servers, so `servers: 4` on `a100-40gb`
+means four cards.
 
-Assumed, because no data sheet tells: the efficiencies (0.5 of the dense peak on discrete GPUs and CPUs,
-0.4 on Jetson modules and on the power-capped T4; 0.8 of the DRAM bandwidth), the launch cost of a
-layer's fused kernel, the effective storage speed, the share of memory that the system leaves to a model
-(0.75 of shared memory, 0.9 of a card's own), and idle power. A calibration replaces all of them.
+Assumed, because no data sheet tells: the efficiencies (0.5 of the dense peak on discrete GPUs and
+CPUs, 0.4 on Jetson modules and on the power-capped T4; 0.8 of the DRAM bandwidth), the launch cost
+of a layer's fused kernel, the effective storage speed, the share of memory that the system leaves
+to a model (0.75 of shared memory, 0.9 of a card's own), and idle power. A calibration replaces all
+of them.
 """
 
 from __future__ import annotations

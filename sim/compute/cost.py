@@ -1,0 +1,232 @@
+"""What a batch, a merge and a model's weights cost on one node: pure arithmetic, no clock.
+
+The small trained model decides *what* happens (which experts the tokens of a batch touch); an
+architecture decides *how much* that costs. Each of the small model's L MoE layers stands for
+`moe_layers / L` layers of the architecture (its group), each of its E experts for `experts / E`
+experts of a layer.
+
+Source: roofline, Williams et al. 2009 (doi 10.1145/1498765.1498785): a kernel takes the longer of
+its arithmetic and its memory traffic. A batch's expert traffic follows the distinct experts that
+it touches, in the mean E (1 - (1 - k/E)^n) for n uniform tokens, never its size. Deviation: the
+experts that a layer's batch touches count as one roofline (as if tokens spread evenly over them),
+activations' traffic is left out, and the gate is charged as part of the backbone even where a
+merged expert makes it superfluous (d E of about 10^6 multiplications per layer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.arrays import MaskArray
+from sim.config import Architecture, Hardware
+from sim.errors import InputError, ShapeError
+from sim.ports import ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCost:
+    """One batch on one server: time and work; the times of the groups of layers sum up to it."""
+
+    service_s: float
+    flop: float
+    read_bytes: float
+    per_layer_s: tuple[float, ...]
+
+
+def distinct(masks: MaskArray) -> tuple[int, ...]:
+    """Count the experts that at least one row touches, per layer.
+
+    Args:
+        masks: Bit masks of the batch's inputs, (n, L), n >= 1.
+
+    Returns:
+        Distinct experts per layer, (L,).
+    """
+    union = np.bitwise_or.reduce(masks, axis=0)
+    return tuple(int(mask).bit_count() for mask in union)
+
+
+def distinct_rows(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Do what `distinct` does for few rows of Python integers, without numpy's overhead."""
+    if len(rows) == 1:
+        return tuple(mask.bit_count() for mask in rows[0])
+    union = list(rows[0])
+    for row in rows[1:]:
+        for layer, mask in enumerate(row):
+            union[layer] |= mask
+    return tuple(mask.bit_count() for mask in union)
+
+
+def itself(card: ModelCard) -> Architecture:
+    """Return the small model as an architecture of its own (`cost_as` absent).
+
+    Deviation: its embedding table counts as computed backbone; its working memory is the estimate
+        of
+    `architectures` without the score matrix (the card names no heads).
+    """
+    width = 6.0 * card.d_model + 2.0 * card.d_ff
+    return Architecture(
+        name=card.name,
+        layers=card.layers,
+        moe_layers=card.layers,
+        experts=card.experts,
+        top_k=1,
+        expert_params=card.expert_params,
+        backbone_params=card.backbone_params,
+        tokens_per_request=card.tokens,
+        bytes_per_param=card.bytes_per_param,
+        activation_bytes=card.tokens * width * card.bytes_per_param,
+        source="the checkpoint itself",
+    )
+
+
+class CostModel:
+    """Prices one model on one node's hardware.
+
+    Args:
+        architecture: What requests cost like; None: the small model itself.
+        card: The small model.
+        hardware: The node; one server of it runs one batch.
+
+    Attributes:
+        expert_bytes: Bytes of one (small layer, expert) unit, as stored, fetched and cached.
+        all_experts_bytes: Bytes of all such units.
+        merged_bytes: Bytes of one merged expert in every MoE layer.
+        staging_bytes: Buffer of a streamed merge: one expert of one group of layers.
+        backbone_bytes: Bytes of all that is not an expert, embeddings included.
+        usage_assumed: The architecture's number of experts differs from the small model's, so
+            which of them a batch touches is an assumption.
+        usage_note: How the small model is mapped, for the report; empty when it is itself.
+
+    Raises:
+        InputError: The architecture has fewer MoE layers than the small model.
+    """
+
+    def __init__(
+        self, architecture: Architecture | None, card: ModelCard, hardware: Hardware
+    ) -> None:
+        self.hardware = hardware
+        self.architecture = big = itself(card) if architecture is None else architecture
+        if big.moe_layers < card.layers:
+            raise InputError(
+                f"cost_as: {big.name} has {big.moe_layers} MoE layers, fewer than the"
+                f" {card.layers} of {card.name}; expected at least as many"
+            )
+        self.layers, self.experts = card.layers, card.experts
+        self._repeat = big.moe_layers / card.layers
+        self._spread = big.experts / card.experts
+        layer_bytes = self._repeat * big.expert_params * big.bytes_per_param
+        self.expert_bytes = layer_bytes * self._spread
+        self.all_experts_bytes = self.expert_bytes * card.experts * card.layers
+        self.staging_bytes = layer_bytes
+        self.merged_bytes = layer_bytes * card.layers
+        self.backbone_bytes = big.backbone_params * big.bytes_per_param
+        self.usage_assumed = big.experts != card.experts
+        self.usage_note = "" if architecture is None else self._note(card)
+        self._computed_params = (big.backbone_params - big.embedding_params) / card.layers
+        self._merged: dict[int, BatchCost] = {}
+        self._gated: dict[tuple[int, int, tuple[int, ...]], BatchCost] = {}
+
+    def _note(self, card: ModelCard) -> str:
+        text = (
+            f"{card.name} stands for {self.architecture.name}: each of its {card.layers} MoE"
+            f" layers for {self._repeat:g} layers with the same usage of experts"
+        )
+        if self.usage_assumed:
+            text += (
+                f"; usage is assumed: each of its {card.experts} experts stands for"
+                f" {self._spread:g} of {self.architecture.experts}, all touched when it is"
+            )
+        return text
+
+    def k_note(self, k: int) -> str:
+        """Say that a gated plan's k is not the architecture's, empty when it is."""
+        native = self.architecture.top_k
+        if k == native or not self.usage_note:
+            return ""
+        return f"usage is assumed: {self.architecture.name} was trained with k = {native}, not {k}"
+
+    def seconds(self, flop: float, read_bytes: float) -> float:
+        """Return how long one server needs for some work, launch cost left out."""
+        return max(flop / self.hardware.flop_per_s, read_bytes / self.hardware.bytes_per_s)
+
+    def merged(self, n: int) -> BatchCost:
+        """Price a batch of n requests through one expert per layer (merged or single)."""
+        cost = self._merged.get(n)
+        if cost is None:
+            cost = self._merged[n] = self._batch(n, 1, (1.0,) * self.layers)
+        return cost
+
+    def gated(self, n: int, k: int, distinct: Sequence[int]) -> BatchCost:
+        """Price a batch of n requests whose tokens visit k experts each.
+
+        Args:
+            n: Requests in the batch.
+            k: Experts per token, of the plan. FLOP follows it unscaled, whatever the
+                architecture's own k.
+            distinct: Distinct experts of the small model that the batch touches, per layer, (L,).
+
+        Raises:
+            ShapeError: `distinct` has the wrong length or a count outside 1..E.
+        """
+        key = (n, k, tuple(distinct))
+        cost = self._gated.get(key)
+        if cost is None:
+            cost = self._gated[key] = self._batch(n, k, self._touched(n, k, key[2]))
+        return cost
+
+    def _touched(self, n: int, k: int, distinct: tuple[int, ...]) -> tuple[float, ...]:
+        """Map counts to the architecture's experts, at most one per token and choice."""
+        if len(distinct) != self.layers or not all(1 <= d <= self.experts for d in distinct):
+            raise ShapeError(
+                f"distinct experts: expected {self.layers} counts in 1..{self.experts},"
+                f" found {distinct}"
+            )
+        most = n * self.architecture.tokens_per_request * k
+        return tuple(min(d * self._spread, most) for d in distinct)
+
+    def _batch(self, n: int, k: int, touched: tuple[float, ...]) -> BatchCost:
+        """Sum the rooflines of backbone and experts over the groups of layers."""
+        big, kernel_s = self.architecture, self.hardware.kernel_s
+        tokens = n * big.tokens_per_request
+        dense_flop = 2.0 * self._computed_params * tokens
+        dense_bytes = self._computed_params * big.bytes_per_param
+        dense_s = self.seconds(dense_flop, dense_bytes) + big.layers / self.layers * kernel_s
+        expert_flop = 2.0 * big.expert_params * tokens * k * self._repeat
+        expert_bytes = [self.staging_bytes * t for t in touched]
+        per_layer_s = tuple(
+            dense_s + self.seconds(expert_flop, size) + t * self._repeat * kernel_s
+            for t, size in zip(touched, expert_bytes, strict=True)
+        )
+        flop = self.layers * (dense_flop + expert_flop)
+        read_bytes = self.layers * dense_bytes + sum(expert_bytes)
+        return BatchCost(sum(per_layer_s), flop, read_bytes, per_layer_s)
+
+    def merge_work(self, active: int) -> tuple[float, float, float]:
+        """Price the merge of `active` experts of the small model into one, in every layer.
+
+        Each expert is streamed from storage, multiplied by its weight and added to the merged one.
+
+        Returns:
+            FLOP (one multiplication and one addition per parameter), bytes moved through memory
+            (expert and sum read, sum written), bytes read from storage.
+
+        Source: Han et al. 2025 (arXiv 2509.19781). Deviation: an architecture with more experts
+            than the
+        small model merges all that the active ones stand for.
+        """
+        units = active * self._spread
+        params = units * self.architecture.moe_layers * self.architecture.expert_params
+        size_bytes = params * self.architecture.bytes_per_param
+        return 2.0 * params, 3.0 * size_bytes, size_bytes
+
+    def activation_bytes(self, n: int) -> float:
+        """Return the working memory of a running batch of n requests."""
+        return n * self.architecture.activation_bytes
+
+    def kv_bytes(self, n: int) -> float:
+        """Return the key-value memory of a running batch of n requests (0 for encoders)."""
+        return n * self.architecture.kv_bytes
