@@ -99,7 +99,7 @@ def test_cost_is_monotone_and_above_both_rooflines(
 
 
 def test_gated_cost_is_concave_in_the_batch_not_linear() -> None:
-    """The error that a model linear in batch size would make on a memory-bound node (28 % measured)."""
+    """A model linear in batch size was measured to be wrong by 28 % for top-2."""
     cost = CostModel(ARCHITECTURES["mixtral-8x7b"], CARD, BOX)
     mean = [8 * (1 - (1 - 2 / 8) ** n) for n in (1, 2, 16)]
     one, two, many = (cost.gated(1, 2, [round(d)] * 2).read_bytes for d in mean)
