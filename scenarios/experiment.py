@@ -137,12 +137,18 @@ def _limited(jobs: list[TrialJob]) -> list[TrialJob]:
 
 
 def _jobs_of_cell(
-    order: Order, fixed: Sequence[str], cell: Mapping[str, str], seeds: Sequence[int], folder: RunFolder
+    order: Order,
+    fixed: Sequence[str],
+    cell: Mapping[str, str],
+    seeds: Sequence[int],
+    folder: RunFolder,
 ) -> list[TrialJob]:
     """Return the trials of one combination of axis values."""
     from scenarios.build import build_policy, policies
 
-    scenario = loader.load(order.source, [*fixed, *(f"{key}={value}" for key, value in cell.items())])
+    scenario = loader.load(
+        order.source, [*fixed, *(f"{key}={value}" for key, value in cell.items())]
+    )
     chosen = [build_policy(scenario, name) for name in order.policies] or list(policies(scenario))
     digest = loader.scenario_hash(scenario)
     return [
@@ -152,7 +158,9 @@ def _jobs_of_cell(
     ]
 
 
-def divide(grid: Grid, *, retry_failed: bool = False, fresh: bool = False, again: bool = False) -> Division:
+def divide(
+    grid: Grid, *, retry_failed: bool = False, fresh: bool = False, again: bool = False
+) -> Division:
     """Tell finished trials from those still to do.
 
     Args:
@@ -233,15 +241,14 @@ def _open(grid: Grid) -> Provenance:
 
 def _trial_rows(grid: Grid) -> list[dict[str, Any]]:
     """Return the rows of trials.parquet: those of earlier commands, then new ones."""
-    rows = {str(row["trial"]): row for row in grid.folder.trials()}
+    rows = {str(row["id"]): row for row in grid.folder.trials()}
     for job in grid.jobs:
         rows.setdefault(job.id, _identity(job))
     return list(rows.values())
 
 
 def _identity(job: TrialJob) -> dict[str, Any]:
-    kind = job.policy.kind if job.policy else job.label
-    return {"trial": job.id, "policy": job.label, "kind": kind, "seed": job.seed, **job.axes}
+    return {"id": job.id, "policy": job.label, "seed": job.seed, **job.axes}
 
 
 class _Noter:
@@ -256,7 +263,9 @@ class _Noter:
             raise StorageError(f"{result.storage}; {intact} finished trials are intact")
         status = result.status
         (self._folder.trial(job.id) / "progress").unlink(missing_ok=True)
-        self._folder.log("trial", trial=job.id, state=status.state, wall_s=status.wall_s, message=status.message)
+        self._folder.log(
+            "trial", trial=job.id, state=status.state, wall_s=status.wall_s, message=status.message
+        )
         self._view.ended(job, status)
 
 
@@ -268,7 +277,9 @@ def _here(todo: Sequence[TrialJob], note: Note) -> None:
         note(job, run_trial(job))
 
 
-def _launcher(jobs: int | None, ray_address: str | None) -> Callable[[Sequence[TrialJob], Note], None]:
+def _launcher(
+    jobs: int | None, ray_address: str | None
+) -> Callable[[Sequence[TrialJob], Note], None]:
     def launch(todo: Sequence[TrialJob], note: Note) -> None:
         from agents.hosting.launcher import TrialFailure, run_all
 
@@ -281,13 +292,21 @@ def _launcher(jobs: int | None, ray_address: str | None) -> Callable[[Sequence[T
             note(job, answer)
 
         if todo:
-            run_all(run_trial, todo, jobs=_workers(jobs, len(todo)), ray_address=ray_address, on_done=on_done)
+            run_all(
+                run_trial,
+                todo,
+                jobs=_workers(jobs, len(todo)),
+                ray_address=ray_address,
+                on_done=on_done,
+            )
 
     return launch
 
 
 def _workers(jobs: int | None, todo: int) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return max(1, min(jobs or cores, todo))
 
 
@@ -296,8 +315,13 @@ def _workers(jobs: int | None, todo: int) -> int:
 
 def row_of(folder: RunFolder, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return a trial's row: who it is, how it ended, and its summary."""
-    status = folder.status(str(identity["trial"])) or Status("todo")
-    row = {**identity, "state": status.state, "digest": status.digest, "workload_digest": status.workload_digest}
+    status = folder.status(str(identity["id"])) or Status("todo")
+    row = {
+        **identity,
+        "state": status.state,
+        "digest": status.digest,
+        "workload_digest": status.workload_digest,
+    }
     return {**row, "stage": status.stage, "message": status.message, **(status.summary or {})}
 
 
@@ -324,6 +348,6 @@ def check_worlds(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> None
         other = first.setdefault((row["seed"], *(row[axis] for axis in axes)), row)
         if other["workload_digest"] != row["workload_digest"]:
             raise UnequalWorlds(
-                f"seed {row['seed']}: {other['policy']} (trial {other['trial']}) and {row['policy']} "
-                f"(trial {row['trial']}) met different workloads; their difference would mean nothing"
+                f"seed {row['seed']}: {other['policy']} (trial {other['id']}) and {row['policy']} "
+                f"(trial {row['id']}) met different workloads; their difference would mean nothing"
             )

@@ -1,0 +1,83 @@
+"""The plug-ins that a scenario can name, described without importing one: docstrings are read from the sources."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sim.registry import Registry
+
+
+def registries() -> tuple[Registry, ...]:
+    """Return the tables of plug-ins, routers first."""
+    from agents.caches import CACHES
+    from agents.dispatchers import DISPATCHERS
+    from agents.routers import ROUTERS
+
+    return ROUTERS, DISPATCHERS, CACHES
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Return one row per plug-in: kind, name, doc (first line), oracle."""
+    return [_row(registry, name) for registry in registries() for name in registry]
+
+
+def _row(registry: Registry, name: str) -> dict[str, Any]:
+    classes = class_sources(registry[name])
+    docs = [ast.get_docstring(node) or "" for node in classes]
+    return {
+        "kind": registry.kind,
+        "name": name,
+        "doc": docs[0].partition("\n")[0] if docs else "",
+        "oracle": declares_oracle(classes),
+    }
+
+
+def is_oracle(kind: str) -> bool:
+    """Tell whether a router sees what no real one can."""
+    from agents.routers import ROUTERS
+
+    return kind in ROUTERS and declares_oracle(class_sources(ROUTERS[kind]))
+
+
+def class_sources(row: str) -> list[ast.ClassDef]:
+    """Return the syntax trees of the class that a registry row `module:Class` names and of its bases in that file.
+
+    Finding the file imports the parent package only, which holds nothing but its table. Empty when there is no file.
+    """
+    module, _, name = row.partition(":")
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        return []
+    if spec is None or spec.origin is None:
+        return []
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    known = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    found: list[ast.ClassDef] = []
+    wanted = [name]
+    while wanted:
+        node = known.pop(wanted.pop(0), None)
+        if node is not None:
+            found.append(node)
+            wanted += [base.id for base in node.bases if isinstance(base, ast.Name)]
+    return found
+
+
+def declares_oracle(classes: list[ast.ClassDef]) -> bool:
+    """Tell whether the first class of a line of descent that says `oracle = ...` says True."""
+    values = (
+        value for node in classes for value in map(_oracle_value, node.body) if value is not None
+    )
+    return next(values, False)
+
+
+def _oracle_value(statement: ast.stmt) -> bool | None:
+    if not isinstance(statement, ast.AnnAssign | ast.Assign):
+        return None
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    if not any(isinstance(target, ast.Name) and target.id == "oracle" for target in targets):
+        return None
+    return bool(statement.value.value) if isinstance(statement.value, ast.Constant) else None

@@ -1,0 +1,216 @@
+"""Verbs that look, explain and prepare: report, serve, check, init, scenarios, policies, schema, train, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scenarios.cli_common import (
+    BAD_INPUT,
+    TRIAL_FAILED,
+    emit,
+    emit_text,
+    find_run,
+    guarded,
+    json_only,
+)
+from scenarios.progress import say
+from sim.errors import InputError
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Write a machine-readable summary to stdout, and nothing else."),
+]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run folder, or an experiment's name under runs/.")
+]
+
+
+def report(
+    run: RunName,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the report goes.")
+    ] = None,
+) -> None:
+    """Write the report of a run folder: static pages that open offline."""
+    with guarded():
+        say(f"report: {_write_report(find_run(run), out)}")
+
+
+def _write_report(run_dir: Path, out: Path | None) -> Path:
+    from analysis.report import write_report
+
+    return Path(write_report(run_dir, out or run_dir / "report"))
+
+
+def serve(
+    run: RunName,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
+) -> None:
+    """Write the report and serve it to this machine's browser, until Ctrl-C."""
+    from scenarios.serve import serve_folder
+
+    with guarded():
+        page = _write_report(find_run(run), None)
+        serve_folder(
+            page.parent,
+            port,
+            lambda address: say(f"serving {page.parent} at {address} (Ctrl-C stops)"),
+        )
+
+
+def check(
+    scenario: Annotated[list[str], typer.Argument(help="Files or bundled names.")],
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Print what the scenario says in full.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check scenario files: every mistake, each with its place and the nearest right word."""
+    with guarded(), json_only(as_json):
+        found = [check_one(name) for name in scenario]
+        for facts in found:
+            for line in facts["errors"]:
+                say(line)
+            say(f"{facts['scenario']}: {'ok' if facts['ok'] else mistakes(len(facts['errors']))}")
+    if as_json:
+        emit({"ok": all(facts["ok"] for facts in found), "scenarios": found})
+    elif resolved:
+        for facts in found:
+            emit_text(facts["resolved"] or "")
+    if not all(facts["ok"] for facts in found):
+        raise typer.Exit(BAD_INPUT)
+
+
+def check_one(name: str) -> dict[str, Any]:
+    """Check one scenario up to the point where a simulation would be built.
+
+    Returns:
+        scenario, ok, errors (one text per mistake), resolved (None when there are mistakes), hash.
+    """
+    from scenarios import loader
+    from scenarios.build import build_world, policies
+    from scenarios.trial import read_card
+
+    try:
+        scenario = loader.load(name, ())
+        build_world(scenario, scenario.seed, read_card(scenario))
+        policies(scenario)
+    except InputError as error:
+        problems = getattr(
+            error, "problems", (error,)
+        )  # a ScenarioError carries every mistake of the file
+        return {
+            "scenario": name,
+            "ok": False,
+            "errors": [*map(str, problems)],
+            "resolved": None,
+            "hash": None,
+        }
+    text, digest = loader.resolved(scenario), loader.scenario_hash(scenario)
+    return {"scenario": name, "ok": True, "errors": [], "resolved": text, "hash": digest}
+
+
+def mistakes(count: int) -> str:
+    """Write a number of mistakes."""
+    return "1 mistake" if count == 1 else f"{count} mistakes"
+
+
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path()) -> None:
+    """Write a scenario to start from, and its schema for the editor."""
+    from scenarios.library_index import bundled_text, schema_json
+    from scenarios.results import write_text
+
+    with guarded():
+        files = {"scenario.yaml": bundled_text("quickstart"), "scenario.schema.json": schema_json()}
+        for name in files:
+            if (folder / name).exists():
+                raise InputError(f"{folder / name} exists; name another folder: moedge init DIR")
+        for name, text in files.items():
+            write_text(folder / name, text)
+            say(f"wrote {folder / name}")
+        say(
+            f"next: moedge check {folder / 'scenario.yaml'}, then moedge run {folder / 'scenario.yaml'}"
+        )
+
+
+def scenarios(as_json: Json = False) -> None:
+    """List the bundled scenarios and the question that each one asks."""
+    from scenarios.library_index import questions
+
+    rows = questions()
+    if as_json:
+        emit([{"name": name, "question": question} for name, question in rows])
+        return
+    width = max((len(name) for name, _ in rows), default=0)
+    emit_text("\n".join(f"{name:<{width}}  {question}" for name, question in rows))
+
+
+def policies(as_json: Json = False) -> None:
+    """List routers, dispatchers and expert caches that a scenario can name."""
+    from scenarios.catalogue import catalogue
+
+    rows = catalogue()
+    if as_json:
+        emit(rows)
+        return
+    width = max(len(row["name"]) for row in rows)
+    lines, kind = [], ""
+    for row in rows:
+        if row["kind"] != kind:
+            kind = row["kind"]
+            lines += ["", f"{kind}:"] if lines else [f"{kind}:"]
+        lines.append(
+            f"  {row['name']:<{width}}  {row['doc']}{' (oracle)' if row['oracle'] else ''}"
+        )
+    emit_text("\n".join(lines))
+
+
+def schema() -> None:
+    """Print the JSON Schema of scenario files."""
+    from scenarios.library_index import schema_json
+
+    emit_text(schema_json())
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of the recipe: stream or digits.")] = "stream",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder; the cache when left out.")
+    ] = None,
+    oracle: Annotated[
+        bool, typer.Option(help="Also measure the table of merges that regret needs.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Train a Mixture-of-Experts checkpoint, and refuse one on which merging could not matter."""
+    from scenarios.training import train_checkpoint
+
+    with guarded(), json_only(as_json):
+        facts = train_checkpoint(recipe, out, oracle=oracle)
+    if as_json:
+        emit(facts)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Look for what is missing or broken on this machine, with the line that mends it."""
+    from scenarios.doctor import examine
+
+    rows = examine(Path("runs"))
+    if as_json:
+        emit(
+            [
+                {"name": row.name, "found": row.found, "well": row.well, "fix": row.fix}
+                for row in rows
+            ]
+        )
+    else:
+        for row in rows:
+            mark = "ok  " if row.well else "FAIL"
+            emit_text(
+                f"{mark} {row.name:<14} {row.found}" + (f"\n       -> {row.fix}" if row.fix else "")
+            )
+    if not all(row.well for row in rows):
+        raise typer.Exit(TRIAL_FAILED)

@@ -1,0 +1,282 @@
+"""Verbs that run trials: demo, run, compare."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scenarios.cli_common import BREACHED, TRIAL_FAILED, emit, guarded, json_only, words
+from scenarios.progress import division_words, say, view_for
+from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from scenarios.experiment import Grid, Order, Outcome
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a value of the scenario, such as duration='2 min'.",
+    ),
+]
+Axes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=V1,V2",
+        help="Override a value; several values make an axis of the grid.",
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run folders go.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Write a machine-readable summary to stdout, and nothing else."),
+]
+RayAddress = Annotated[
+    str | None, typer.Option("--ray-address", metavar="A", help="An existing Ray cluster.")
+]
+
+# first contact: long enough for the routers to tell apart and for the drift to happen, short enough to wait for
+DEMO_POLICIES, DEMO_SEEDS, DEMO_SETTINGS = ("tanbr", "top2", "uniform"), (1, 2, 3), ()
+
+
+def run(  # noqa: PLR0913
+    scenario: Annotated[
+        str, typer.Argument(help="A file, or a bundled name (see `moedge scenarios`).")
+    ],
+    policy: Annotated[
+        str | None, typer.Option(help="A policy; the scenario's first when left out.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The seed; the scenario's when left out.")
+    ] = None,
+    settings: Settings = None,
+    out: Out = Path("runs"),
+    inline: Annotated[
+        bool, typer.Option("--inline", help="Host models in this process, without Ray.")
+    ] = False,
+    shards: Annotated[int, typer.Option(min=1, help="Hosts that share the fleet's nodes.")] = 1,
+    ray_address: RayAddress = None,
+    as_json: Json = False,
+) -> None:
+    """Run one trial: one policy, one seed."""
+    from scenarios.experiment import plan
+    from scenarios.trial import Hosting
+
+    with guarded(), json_only(as_json):
+        hosting = Hosting(ray=not inline, ray_address=ray_address or "local", shards=shards)
+        grid = plan(
+            _order(scenario, settings, policy, (seed,) if seed is not None else None, out, hosting)
+        )
+        outcome = _only_trial(grid)
+        breached = _finish(grid, outcome, None)
+    if as_json:
+        emit(trial_facts(outcome, breached))
+    _leave(outcome, breached)
+
+
+def _order(
+    scenario: str,
+    settings: list[str] | None,
+    policy: str | None,
+    seeds: Any,
+    out: Path,
+    hosting: Any,
+) -> Order:
+    """Return the order of a single trial: one policy, one seed, no axes."""
+    from scenarios import loader, overrides
+    from scenarios.experiment import Order, first_policy
+
+    fixed, axes = overrides.split_axes(tuple(settings or ()))
+    if axes:
+        raise InputError(
+            f"--set {next(iter(axes))}: several values make a grid; use `moedge compare`"
+        )
+    loaded = loader.load(scenario, fixed)
+    chosen = (policy,) if policy else first_policy(loaded)
+    return Order(scenario, tuple(settings or ()), chosen, seeds or (loaded.seed,), out, hosting)
+
+
+def _only_trial(grid: Grid) -> Outcome:
+    """Run a grid of one trial here, again if need be, and say when it does not repeat itself."""
+    from scenarios.experiment import execute
+
+    before = grid.folder.status(grid.jobs[0].id)
+    outcome = execute(grid, view_for(), again=True, in_process=True)
+    found = outcome.rows[0]["digest"]
+    if before is not None and before.done and found and before.digest != found:
+        say(
+            f"warning: an earlier run of this trial had digest {before.digest}, this one has {found}"
+        )
+    return outcome
+
+
+def compare(  # noqa: PLR0913, PLR0917
+    scenario: Annotated[list[str], typer.Argument(help="Files or bundled names.")],
+    policies: Annotated[
+        str, typer.Option(metavar="A,B", help="Policies; the scenario's when left out.")
+    ] = "",
+    seeds: Annotated[str, typer.Option(metavar="0:10", help="Seeds: 3, or 1,5,9, or 0:10.")] = "",
+    settings: Axes = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="P", help="Policy that differences are against.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Trials at a time; one per core when left out.")
+    ] = None,
+    ray_address: RayAddress = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the grid and run nothing.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Throw earlier results of this experiment away.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run failed trials again.")
+    ] = False,
+    out: Out = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Run policies x seeds x axis values on all cores, and compare. Repeating the command resumes."""
+    from scenarios.experiment import Order, execute, parse_seeds, plan
+
+    with guarded(), json_only(as_json):
+        wanted = parse_seeds(seeds) if seeds else ()
+        orders = [
+            Order(name, tuple(settings or ()), words(policies), wanted, out) for name in scenario
+        ]
+        grids = [
+            plan(order) for order in orders
+        ]  # every scenario is checked before the first trial starts
+        for grid in grids:
+            check_baseline(grid, baseline)
+        if dry_run:
+            facts = [show_plan(grid, fresh=fresh, retry_failed=retry_failed) for grid in grids]
+        else:
+            done = []
+            for grid in grids:
+                outcome = execute(
+                    grid,
+                    view_for(),
+                    jobs=jobs,
+                    ray_address=ray_address,
+                    fresh=fresh,
+                    retry_failed=retry_failed,
+                )
+                done.append((outcome, _finish(grid, outcome, baseline)))
+            facts = [experiment_facts(outcome, breached, baseline) for outcome, breached in done]
+    if as_json:
+        emit({"experiments": facts})
+    if not dry_run:
+        for outcome, breached in done:
+            _leave(outcome, breached)
+
+
+def check_baseline(grid: Grid, baseline: str | None) -> None:
+    """Refuse a baseline that the grid does not run.
+
+    Raises:
+        UnknownName: It names the nearest policy.
+    """
+    from sim.errors import UnknownName
+
+    if baseline is not None and baseline not in grid.policies:
+        raise UnknownName("baseline", baseline, grid.policies)
+
+
+def show_plan(grid: Grid, *, fresh: bool, retry_failed: bool) -> dict[str, Any]:
+    """Say what a compare would do, and return it."""
+    from scenarios.experiment import divide
+
+    division = divide(grid, fresh=fresh, retry_failed=retry_failed)
+    axes = {key: sorted({job.axes[key] for job in grid.jobs}) for key in grid.jobs[0].axes}
+    say(
+        f"{grid.scenario.name}: {len(grid.jobs)} trials in {grid.folder.root}: {division_words(division)}"
+    )
+    say(f"  policies: {', '.join(grid.policies)}")
+    say(f"  seeds: {', '.join(map(str, grid.seeds))}")
+    for key, values in axes.items():
+        say(f"  {key}: {', '.join(values)}")
+    return {
+        "run_dir": str(grid.folder.root),
+        "policies": grid.policies,
+        "seeds": grid.seeds,
+        "axes": axes,
+        "trials": len(grid.jobs),
+        "todo": len(division.todo),
+        "kept": len(division.kept),
+        "failed": len(division.failed),
+    }
+
+
+def demo(out: Out = Path("runs")) -> None:
+    """Run a small comparison of three policies, print it, and write the report (under a minute)."""
+    from analysis.report import write_report
+
+    from scenarios.experiment import Order, execute, plan
+
+    with guarded():
+        grid = plan(Order("quickstart", DEMO_SETTINGS, DEMO_POLICIES, DEMO_SEEDS, out))
+        outcome = execute(grid, view_for())
+        breached = _finish(grid, outcome, None)
+        if outcome.good():
+            page = write_report(outcome.run_dir, outcome.run_dir / "report")
+            say(f"report: {page}")
+            if sys.stderr.isatty():
+                import webbrowser
+
+                webbrowser.open(page.resolve().as_uri())
+    _leave(outcome, breached)
+
+
+# --- what every run ends with ----------------------------------------------------------------------------
+
+
+def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
+    """Show the table, the failures and the asserted targets; return the targets that were missed."""
+    from scenarios.table import show_asserts, show_comparison, show_failures
+
+    show_failures(outcome.failures)
+    if outcome.good():
+        show_comparison(outcome.good(), baseline or grid.policies[0])
+    say(f"results: {outcome.run_dir}")
+    return show_asserts(grid.scenario, outcome.good())
+
+
+def trial_facts(outcome: Outcome, breached: list[str]) -> dict[str, Any]:
+    """Return what `run --json` prints: digest, run_dir, summary, and how it ended."""
+    return {"run_dir": str(outcome.run_dir), **split_row(outcome.rows[0]), "breached": breached}
+
+
+_ABOUT = ("id", "policy", "seed", "state", "digest", "workload_digest", "stage", "message")
+
+
+def split_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Part a trial's row into who it is and its summary."""
+    about = {name: row[name] for name in _ABOUT}
+    return {**about, "summary": {name: value for name, value in row.items() if name not in _ABOUT}}
+
+
+def experiment_facts(outcome: Outcome, breached: list[str], baseline: str | None) -> dict[str, Any]:
+    """Return what `compare --json` prints for one scenario."""
+    return {
+        "run_dir": str(outcome.run_dir),
+        "policies": list(outcome.policies),
+        "baseline": baseline or outcome.policies[0],
+        "ran": outcome.ran,
+        "failed": len(outcome.failures),
+        "breached": breached,
+        "trials": [split_row(row) for row in outcome.rows],
+    }
+
+
+def _leave(outcome: Outcome, breached: list[str]) -> None:
+    """Leave with the exit code that says how it went; a failed trial weighs more than a missed target."""
+    if outcome.failures:
+        raise typer.Exit(TRIAL_FAILED)
+    if breached:
+        raise typer.Exit(BREACHED)
