@@ -176,6 +176,20 @@ _CARD_COUNTS = ("experts", "layers", "clusters", "d_model", "d_ff", "tokens")
 _CARD_COUNTS += ("backbone_params", "expert_params", "bytes_per_param")
 
 
+# Generous, but small enough that a forged header cannot make the loader allocate or loop for long.
+_RANGES: Mapping[str, tuple[int, int]] = {
+    "vocab": (0, 1 << 16),
+    "patch": (0, 1 << 12),
+    "tokens": (1, 1 << 12),
+    "classes": (1, 256),
+    "experts": (1, 64),
+    "layers": (2, 64),
+    "heads": (1, 256),
+    "d_model": (1, 1 << 13),
+    "d_ff": (1, 1 << 15),
+}
+
+
 def _shape(raw: object, where: str) -> ModelShape:
     """Check and build the shape."""
     names = [f.name for f in fields(ModelShape)]
@@ -183,6 +197,9 @@ def _shape(raw: object, where: str) -> ModelShape:
     if values["kind"] not in get_args(InputKind):
         raise InputError(f"{where}.kind: expected one of {get_args(InputKind)}, found {values['kind']!r}")
     counts = {k: _int(values, k, where) for k in names if k != "kind"}
+    for name, (low, high) in _RANGES.items():
+        if not low <= counts[name] <= high:
+            raise InputError(f"{where}.{name}: expected {low} to {high}, found {counts[name]}")
     return ModelShape(kind=values["kind"], **counts)
 
 

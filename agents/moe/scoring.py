@@ -116,9 +116,8 @@ class MergedScorer:
         row = x[:, 0] + last.out(self._head.attend(last.norm1(x), blocked))
         return row + apply_ffn(last.norm2(row), ffn)
 
-    def correct(self, weights: Sequence[float], labels: Tensor, within: range) -> BoolArray:
+    def correct(self, merged: Sequence[Ffn], labels: Tensor, within: range) -> BoolArray:
         """Tell which inputs of a stretch of the pool a merge answers right, in fixed pieces."""
-        merged = self.merge(weights)
         hits = []
         for piece in chunks(len(within)):
             rows = slice(within.start + piece.start, within.start + piece.stop)

@@ -1,0 +1,111 @@
+"""What hosts call: a checkpoint that answers requests under a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from agents.moe.cards import resolve
+from agents.moe.checkpoint import Checkpoint, load
+from agents.moe.scoring import MergedScorer, chunks, judge, score_gated
+from sim.arrays import BoolArray, FloatArray, IntArray
+from sim.errors import InputError, ShapeError
+from sim.plans import Plan, TopK, merge_weights
+from sim.ports import Calibration, ModelCard, Oracle, PlanProfile
+
+_GATES = ("learned",)
+_MERGES_KEPT = 64  # premerged layers of the default model take 75 kB per plan
+
+
+class Runtime:
+    """A loaded checkpoint with its service pool. Sets torch to one thread.
+
+    Input ids are global: the tasks' service inputs, concatenated in task order. P inputs, V clusters, M tasks.
+
+    Args:
+        checkpoint: A checked checkpoint; use `Runtime.load` for a reference.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        torch.set_num_threads(1)
+        tables = checkpoint.tables
+        self.card: ModelCard = checkpoint.card
+        self.calibration: Calibration = tables.calibration()
+        self.oracle: Oracle | None = tables.oracle(self.card.pool_sizes)
+        self.cluster_of: IntArray = tables.cluster_of.astype(np.int64)
+        self.cluster_to_task: FloatArray = tables.cluster_to_task()
+        self.task_of: IntArray = checkpoint.task_of()
+        self._model = checkpoint.model
+        self._inputs = torch.tensor(tables.inputs)
+        self._labels = torch.tensor(tables.labels).long()
+        self._scorer = MergedScorer(self._model, self._inputs)
+        self._merge = lru_cache(maxsize=_MERGES_KEPT)(self._scorer.merge)
+
+    @classmethod
+    def load(cls, reference: str) -> Runtime:
+        """Load `builtin:<name>`, a checkpoint folder or a `.safetensors` file.
+
+        Raises:
+            InputError: There is no such checkpoint, or it is damaged.
+        """
+        return cls(load(resolve(reference)))
+
+    def score_merged(self, weights: Sequence[float], inputs: IntArray) -> tuple[BoolArray, FloatArray]:
+        """Answer requests with one merged expert per layer.
+
+        Args:
+            weights: Point on the simplex, (E,).
+            inputs: Global input ids, (R,). Answers depend on R in the last bits only.
+
+        Returns:
+            Correct (R,) and confidence (R,), in the order given.
+
+        Raises:
+            ShapeError: There are not E weights, or an id is not in the pool.
+        """
+        if len(inputs) and not 0 <= int(inputs.min()) <= int(inputs.max()) < len(self._labels):
+            raise ShapeError(f"input ids: expected 0..{len(self._labels) - 1}")
+        merged = self._merge(tuple(map(float, weights)))
+        rows = torch.from_numpy(np.ascontiguousarray(inputs, np.int64))
+        parts = [(self._scorer.logits(merged, rows[p]), self._labels[rows[p]]) for p in chunks(len(rows))]
+        if not parts:
+            return np.zeros(0, np.bool_), np.zeros(0)
+        return judge(torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts]))
+
+    def profile(self, plan: Plan) -> PlanProfile:
+        """Score a plan once over the whole service pool, in pool order, in blocks of 64.
+
+        Returns:
+            Experts visited by real tokens per (input, layer), zeros for plans that are not gated; correct; confidence.
+
+        Raises:
+            InputError: The plan names a gate or an expert that the checkpoint does not have.
+        """
+        if isinstance(plan, TopK):
+            if plan.gate not in _GATES:
+                raise InputError(f"gate {plan.gate!r}: this checkpoint has {', '.join(_GATES)}")
+            scores = score_gated(self._model, self._inputs, self._labels, plan.k)
+            return PlanProfile(scores.experts, scores.correct, scores.confidence)
+        weights = merge_weights(plan, self.card.experts)
+        if weights is None or len(weights) != self.card.experts or not sum(weights) > 0.0:
+            raise InputError(f"plan {plan}: the checkpoint has {self.card.experts} experts")
+        correct, confidence = self.score_merged(weights, np.arange(len(self._labels)))
+        masks = np.zeros((len(self._labels), self.card.layers), np.uint64)
+        return PlanProfile(masks, correct, confidence)
+
+    def task_accuracy(self, weights: Sequence[float], task: int) -> float:
+        """Return a merge's exact accuracy over one task's service inputs.
+
+        Raises:
+            InputError: There is no such task.
+            ShapeError: There are not E weights.
+        """
+        sizes = self.card.pool_sizes
+        if not 0 <= task < len(sizes):
+            raise InputError(f"task: expected 0..{len(sizes) - 1}, found {task}")
+        start = sum(sizes[:task])
+        merged = self._merge(tuple(map(float, weights)))
+        return float(self._scorer.correct(merged, self._labels, range(start, start + sizes[task])).mean())
