@@ -1,0 +1,45 @@
+"""One item of an experiment, tried: its result, or why there is none.
+
+Free of heavy imports, because every worker loads it first.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+Stage: TypeAlias = Literal["run", "transfer", "worker"]
+OnDone: TypeAlias = Callable[[int, Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFailure:
+    """Why an item has no result.
+
+    `run`: the function raised. `transfer`: the item or its result could not travel between
+    processes. `worker`: the process that ran it died.
+    """
+
+    stage: Stage
+    message: str
+    traceback: str = ""
+
+
+def failure(stage: Stage, error: BaseException) -> TrialFailure:
+    """Turn an exception into a failure that can travel."""
+    text = "".join(traceback.format_exception(error))
+    return TrialFailure(stage, f"{type(error).__name__}: {error}", text)
+
+
+def attempt(function: Callable[[T], R], item: T) -> R | TrialFailure:
+    """Run a function on an item; whatever it raises, except an interrupt, becomes a failure."""
+    try:
+        return function(item)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit of one trial must not end the others either
+        return failure("run", error)

@@ -1,0 +1,132 @@
+"""One block of nodes in a host: scorer, pending outcomes and router, stepped together.
+
+Everything here depends on the block's own nodes and history, so a block behaves alike in any shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.hosting.feedback import NOBODY, Outcomes, Pending, group
+from agents.hosting.model import HostedModel
+from agents.hosting.scoring import BlockScorer
+from agents.hosting.steering import Row, Steering
+from sim.arrays import BoolArray, FloatArray, IntArray
+from sim.errors import HostError
+from sim.plans import Plan
+from sim.ports import NewPlan, NodeDecision, Served, StepInput
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReply:
+    """What one block answers at one boundary."""
+
+    correct: BoolArray  # (R,), in the order of the block's served requests
+    answered: int  # how many of the ids due were this block's
+    decisions: Sequence[NodeDecision] = ()
+    telemetry: Sequence[Row] = ()
+
+
+class Block:
+    """The state of one block of nodes.
+
+    Args:
+        nodes: All its nodes, ascending.
+        model: The model that its nodes run.
+        scorer: Scores its requests.
+        steering: Its router, or None when every node has a fixed plan.
+    """
+
+    def __init__(
+        self,
+        nodes: IntArray,
+        model: HostedModel,
+        scorer: BlockScorer,
+        steering: Steering | None,
+    ) -> None:
+        self.nodes, self.scorer = nodes, scorer
+        self._model, self._steering = model, steering
+        routed = steering.nodes if steering else np.zeros(0, np.int64)
+        self._row = {node: row for row, node in enumerate(routed.tolist())}
+        self._pending = Pending(len(routed))
+        self._plans: dict[tuple[int, int], Plan] = {}
+
+    def register(self, new: NewPlan) -> None:
+        """Remember which plan a decision became.
+
+        Raises:
+            HostError: The same decision was registered with another plan.
+        """
+        row = self._row.get(new.node)
+        if row is None:
+            return
+        known = self._plans.setdefault((row, new.decided), new.plan)
+        if known != new.plan:
+            raise HostError(
+                f"node {new.node}, decision of slot {new.decided}: "
+                f"registered as {known}, then as {new.plan}"
+            )
+
+    def step(self, step: StepInput, served: Served, plans: Mapping[int, NewPlan]) -> BlockReply:
+        """Score the block's requests, let its router learn, and ask it for plans.
+
+        Args:
+            step: The shard's boundary; its `served` is not read.
+            served: The block's part of it.
+            plans: Plans by id.
+        """
+        correct = self._score(served, plans)
+        self._hold(served, correct, plans)
+        for node in step.reset.tolist():
+            if node in self._row:
+                self._pending.reset(self._row[node], step.slot)
+        due = self._pending.take(step.feedback)
+        if self._steering is None:
+            return BlockReply(correct, len(due))
+        self._steering.learn(group(due, step.slot, self._model.card.clusters, self._plans))
+        steered = self._steering.decide(step, self._counts(served))
+        return BlockReply(correct, len(due), steered.decisions, steered.telemetry)
+
+    def _score(self, served: Served, plans: Mapping[int, NewPlan]) -> BoolArray:
+        correct = np.zeros(len(served.id), np.bool_)
+        for rows in _groups(served):
+            new = plans[int(served.plan_id[rows[0]])]
+            correct[rows] = self.scorer.score(new, served.input[rows])
+        return correct
+
+    def _hold(self, served: Served, correct: BoolArray, plans: Mapping[int, NewPlan]) -> None:
+        audited = np.flatnonzero(served.audited)
+        decided = [plans[plan].decided for plan in served.plan_id[audited].tolist()]
+        self._pending.add(
+            Outcomes(
+                id=served.id[audited],
+                row=self._rows(served.node[audited]),
+                decided=np.array(decided, np.int64),
+                cluster=self._model.cluster_of[served.input[audited]],
+                correct=correct[audited],
+            )
+        )
+
+    def _rows(self, nodes: IntArray) -> IntArray:
+        return np.array([self._row.get(node, NOBODY) for node in nodes.tolist()], np.int64)
+
+    def _counts(self, served: Served) -> FloatArray:
+        """Count the served requests of the routed nodes by estimated cluster, (n, V)."""
+        row = self._rows(served.node)
+        mine = row != NOBODY
+        counts = np.zeros((len(self._row), self._model.card.clusters))
+        np.add.at(counts, (row[mine], self._model.cluster_of[served.input[mine]]), 1.0)
+        return counts
+
+
+def _groups(served: Served) -> Iterator[IntArray]:
+    """Yield row numbers per (node, plan id), both ascending, each sorted by request id."""
+    if not len(served.id):
+        return
+    order = np.lexsort((served.id, served.plan_id, served.node))
+    node, plan = served.node[order], served.plan_id[order]
+    cuts = np.flatnonzero((np.diff(node) != 0) | (np.diff(plan) != 0)) + 1
+    yield from np.split(order, cuts)

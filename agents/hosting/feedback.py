@@ -1,0 +1,110 @@
+"""Outcomes on their way back to the router that caused them: delayed, partial, grouped by decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from sim.arrays import BoolArray, FloatArray, IntArray
+from sim.plans import Plan
+from sim.ports import FeedbackBlock
+
+NOBODY = (
+    -1
+)  # row of an outcome that no router will ever hear of: a fixed plan's, or from before a restart
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Audited requests of one block, as parallel arrays."""
+
+    id: IntArray
+    row: IntArray  # index into the block's routed nodes, or NOBODY
+    decided: IntArray  # slot of the decision that served it, -1: the start plan
+    cluster: IntArray
+    correct: BoolArray
+
+    @classmethod
+    def none(cls) -> Outcomes:
+        """Return no outcomes."""
+        empty = np.zeros(0, np.int64)
+        return cls(empty, empty, empty, empty, np.zeros(0, np.bool_))
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def pick(self, rows: IntArray | BoolArray) -> Outcomes:
+        """Return some of the outcomes (copies, never views of what the engine sent)."""
+        return Outcomes(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def join(self, other: Outcomes) -> Outcomes:
+        """Return these outcomes followed by others."""
+        names = [field.name for field in fields(self)]
+        return Outcomes(*(np.concatenate((getattr(self, n), getattr(other, n))) for n in names))
+
+
+class Pending:
+    """The audited outcomes of one block whose feedback is not due yet."""
+
+    def __init__(self, rows: int) -> None:
+        self._held = Outcomes.none()
+        self._restarted = np.zeros(max(rows, 1), np.int64)  # slot of a row's last reset
+
+    def add(self, outcomes: Outcomes) -> None:
+        """Hold outcomes; those of decisions from before their node's restart will reach nobody."""
+        routed = outcomes.row != NOBODY
+        known = np.where(routed, outcomes.row, 0)
+        # the start plan (-1) is what a cold node runs again after a restart, so it is never stale
+        stale = (outcomes.decided >= 0) & (outcomes.decided < self._restarted[known])
+        row = np.where(routed & ~stale, outcomes.row, NOBODY)
+        self._held = self._held.join(replace(outcomes, row=row))
+
+    def reset(self, row: int, slot: int) -> None:
+        """Drop what a router that restarted at a boundary was still to hear."""
+        self._restarted[row] = slot
+        kept = np.where(self._held.row == row, NOBODY, self._held.row)
+        self._held = replace(self._held, row=kept)
+
+    def take(self, due: IntArray) -> Outcomes:
+        """Remove and return the held outcomes among the ids due, by ascending id."""
+        ready = np.isin(self._held.id, due)
+        taken = self._held.pick(ready)
+        self._held = self._held.pick(~ready)
+        return taken.pick(np.argsort(taken.id, kind="stable"))
+
+
+def group(
+    outcomes: Outcomes, slot: int, clusters: int, plans: Mapping[tuple[int, int], Plan]
+) -> FeedbackBlock | None:
+    """Average outcomes per (row, decision) and estimated cluster.
+
+    Args:
+        outcomes: Feedback due in this slot.
+        slot: Boundary at which it is handed over.
+        clusters: V.
+        plans: The plan behind each (row, slot of the decision).
+
+    Returns:
+        Rows sorted by node row, then decision; None when no router is to hear anything.
+    """
+    heard = outcomes.pick(outcomes.row != NOBODY)
+    if not len(heard):
+        return None
+    pairs = np.stack((heard.row, heard.decided), axis=1)
+    keys, inverse = np.unique(pairs, axis=0, return_inverse=True)
+    where = (inverse.ravel(), heard.cluster)
+    count: FloatArray = np.zeros((len(keys), clusters))
+    right: FloatArray = np.zeros((len(keys), clusters))
+    np.add.at(count, where, 1.0)
+    np.add.at(right, where, heard.correct.astype(np.float64))
+    row, decided = keys[:, 0].copy(), keys[:, 1].copy()
+    return FeedbackBlock(
+        slot=slot,
+        row=row,
+        decided=decided,
+        plans=tuple(plans[r, d] for r, d in zip(row.tolist(), decided.tolist(), strict=True)),
+        reward=np.divide(right, count, out=np.zeros_like(right), where=count > 0),
+        count=count,
+    )

@@ -1,0 +1,71 @@
+"""What a host asks of a model; `agents.moe.runtime.Runtime` answers with torch, tests with numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from sim.arrays import BoolArray, FloatArray, IntArray
+from sim.plans import Plan
+from sim.ports import Calibration, ModelCard, Oracle, PlanProfile
+
+Weights: TypeAlias = tuple[float, ...]
+
+
+class HostedModel(Protocol):
+    """A trained model with its service pool. Answers depend on the arguments only.
+
+    Shapes: P inputs of the pool, V clusters, M tasks, R requests.
+    """
+
+    @property
+    def card(self) -> ModelCard:
+        """Return what may be known without loading the model."""
+        ...
+
+    @property
+    def calibration(self) -> Calibration:
+        """Return what routers may know beforehand."""
+        ...
+
+    @property
+    def oracle(self) -> Oracle | None:
+        """Return the true accuracy table, or None where the checkpoint ships none."""
+        ...
+
+    @property
+    def cluster_of(self) -> IntArray:
+        """Return the estimated cluster of each input, (P,)."""
+        ...
+
+    @property
+    def cluster_to_task(self) -> FloatArray:
+        """Return the probability of a task given a cluster, (V, M); for metrics only."""
+        ...
+
+    @property
+    def task_of(self) -> IntArray:
+        """Return the hidden task of each input, (P,); for metrics only."""
+        ...
+
+    def score_merged(self, weights: Weights, inputs: IntArray) -> tuple[BoolArray, FloatArray]:
+        """Return correctness and confidence of inputs under one merge, (R,) each."""
+        ...
+
+    def profile(self, plan: Plan) -> PlanProfile:
+        """Score a gated plan over the whole pool in pool order."""
+        ...
+
+    def task_accuracy(self, weights: Weights, task: int) -> float:
+        """Return the accuracy of a merge on all pool inputs of one task."""
+        ...
+
+
+LoadModel: TypeAlias = Callable[[str], HostedModel]
+
+
+def load_model(reference: str) -> HostedModel:
+    """Load a checkpoint by its reference ("builtin:stream", or a folder)."""
+    from agents.moe.runtime import Runtime
+
+    return Runtime.load(reference)

@@ -1,0 +1,59 @@
+"""A connection to Ray: an own local cluster, or one that runs already. Only here Ray is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import sim
+from agents.hosting.threads import THREADS
+
+
+class RaySession:
+    """Connects to Ray when made, and leaves as little behind as it can.
+
+    Args:
+        address: "local" starts a cluster of this process's own; else an address that `ray.init`
+            understands.
+        num_cpus: CPUs that an own local cluster offers; None for all.
+    """
+
+    def __init__(self, address: str = "local", num_cpus: int | None = None) -> None:
+        # read by Ray when it is imported; a person who set them has the last word
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        self.ray: Any = ray
+        self.local = address == "local"
+        self._own = not self.ray.is_initialized()
+        if self._own:
+            local = {"num_cpus": num_cpus, "include_dashboard": False} if self.local else {}
+            self.ray.init(address=address, log_to_driver=False, logging_level="error", **local)
+
+    def close(self) -> None:
+        """Leave the cluster, and end it if this session started it; twice is harmless."""
+        if self._own and self.ray.is_initialized():
+            self.ray.shutdown()
+        self._own = False
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the variables that a Ray worker needs: one thread, and the driver's own import paths.
+
+    Paths under the interpreter's prefixes are left out: a worker has them, and on another machine
+    they may differ.
+    """
+    paths = [str(Path(str(sim.__file__)).resolve().parents[1])]
+    paths += [str(Path(entry or os.curdir).resolve()) for entry in sys.path]
+    kept = [path for path in dict.fromkeys(paths) if Path(path).is_dir() and not _of_python(path)]
+    return {**THREADS, "PYTHONPATH": os.pathsep.join(kept)}
+
+
+def _of_python(path: str) -> bool:
+    places = sysconfig.get_paths()
+    homes = {sys.prefix, sys.base_prefix, places["stdlib"], places["platstdlib"]}
+    return any(Path(path).is_relative_to(Path(home).resolve()) for home in homes)

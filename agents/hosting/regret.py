@@ -1,0 +1,127 @@
+"""Best and expected reward of node-slots, measured after the run and never seen by a router.
+
+Source: regret of merging, DESIGN section 6: max over merges of A[w] . m minus A[plan in force] . m,
+m the mix served. A is linear in m, so the maximum over a dense table of merges is the best merge
+for any mix. Deviation: the table holds finitely many merges, so a plan may beat it by the table's
+spacing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agents.hosting.block import Block
+from agents.hosting.model import HostedModel, Weights
+from agents.hosting.scoring import PoolScores
+from sim.arrays import BoolArray, FloatArray, IntArray
+from sim.plans import Plan, merge_weights
+from sim.ports import AssessInput, AssessReply, NewPlan
+from sim.rng import spawn_key
+
+CHEAP = 64  # pairs (merge, task) that a block evaluates without sampling
+_MANTISSA_BITS = 53
+
+
+def sample_uniform(seed: int, slot: int, node: int) -> float:
+    """Return the uniform in [0, 1) that decides whether a node-slot is in the regret sample.
+
+    It depends on (seed, slot, node) only, so that every policy and every sharding samples the same
+    node-slots.
+    """
+    high, low, *_ = spawn_key(seed, "regret", slot, node)
+    word = (high << 32) | low
+    return float((word >> (64 - _MANTISSA_BITS)) / (1 << _MANTISSA_BITS))
+
+
+@dataclass(slots=True)
+class Assessor:
+    """Measures node-slots with the model itself; memoises accuracies by (merge, task)."""
+
+    model: HostedModel
+    pool: PoolScores
+    seed: int
+    sample: float
+    _memo: dict[tuple[Weights, int], float] = field(default_factory=dict)
+
+    def assess(
+        self, query: AssessInput, blocks: Sequence[Block], plans: Mapping[int, NewPlan]
+    ) -> AssessReply:
+        """Measure the rows of all blocks of a shard."""
+        rows = len(query.row_slot)
+        expected = np.full(rows, np.nan)
+        for block in blocks:
+            entries = np.flatnonzero(np.isin(query.row_node[query.entry_row], block.nodes))
+            self._expect(_Part.of(query, entries, plans), query, block, expected)
+        return AssessReply(reward_best=self._best(query), reward_expected=expected)
+
+    def _best(self, query: AssessInput) -> FloatArray:
+        best = np.full(len(query.row_slot), np.nan)
+        if self.model.oracle is None:
+            return best
+        mix = np.zeros((len(best), len(self.model.card.tasks)))
+        np.add.at(mix, (query.entry_row, query.entry_task), query.entry_count)
+        total = mix.sum(axis=1)
+        table = self.model.oracle.accuracy
+        for row in np.flatnonzero(total > 0).tolist():
+            # not one matrix product: its rounding may depend on how many rows a shard has
+            best[row] = (table * (mix[row] / total[row])).sum(axis=1).max()
+        return best
+
+    def _expect(self, part: _Part, query: AssessInput, block: Block, expected: FloatArray) -> None:
+        known = np.array([block.scorer.knows(plan) for plan in part.plan], np.bool_)
+        chosen = self._chosen(part, query, known)
+        for row in np.unique(part.row[chosen]).tolist():
+            entries = np.flatnonzero(part.row == row)
+            value = np.array([self._accuracy(part, e, bool(known[e])) for e in entries.tolist()])
+            expected[row] = (value * part.count[entries]).sum() / part.count[entries].sum()
+
+    def _chosen(self, part: _Part, query: AssessInput, known: BoolArray) -> BoolArray:
+        """Choose entries: all of a block or node that costs little, else those of sampled rows.
+
+        A node is chosen as a whole or sampled as a whole; choosing its cheap slots only would bias
+        its mean.
+        """
+        experts = self.model.card.experts
+        costly = np.flatnonzero(~known).tolist()
+        pairs = {(merge_weights(part.plan[e], experts), int(part.task[e])) for e in costly}
+        if len(pairs) <= CHEAP:
+            return np.ones(len(known), np.bool_)
+        node = query.row_node[part.row]
+        drawn = {row: self._drawn(query, row) for row in np.unique(part.row).tolist()}
+        sampled = np.array([drawn[row] for row in part.row.tolist()], np.bool_)
+        return sampled | ~np.isin(node, node[~known])
+
+    def _drawn(self, query: AssessInput, row: int) -> bool:
+        slot, node = int(query.row_slot[row]), int(query.row_node[row])
+        return sample_uniform(self.seed, slot, node) < self.sample
+
+    def _accuracy(self, part: _Part, entry: int, known: bool) -> float:
+        plan, task = part.plan[entry], int(part.task[entry])
+        weights = merge_weights(plan, self.model.card.experts)
+        if known or weights is None:
+            return float(self.pool.accuracy(plan)[task])
+        if (weights, task) not in self._memo:
+            self._memo[weights, task] = float(self.model.task_accuracy(weights, task))
+        return self._memo[weights, task]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The entries of one block, in the query's order."""
+
+    row: IntArray
+    plan: Sequence[Plan]
+    task: IntArray
+    count: IntArray
+
+    @classmethod
+    def of(cls, query: AssessInput, entries: IntArray, plans: Mapping[int, NewPlan]) -> _Part:
+        return cls(
+            query.entry_row[entries],
+            [plans[plan].plan for plan in query.entry_plan[entries].tolist()],
+            query.entry_task[entries],
+            query.entry_count[entries],
+        )

@@ -1,0 +1,190 @@
+"""The router of one block: what it is told, and what leaves of what it says.
+
+The oracle boundary runs through this file: a router gets estimated clusters and audited rewards;
+the true mix and the oracle table go only to routers whose class declares `oracle = True`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from agents.hosting.model import HostedModel
+from sim.arrays import FloatArray, IntArray
+from sim.errors import HostError, InputError
+from sim.plans import Merged, Plan, Single, TopK
+from sim.ports import (
+    BlockSetup,
+    ContextBlock,
+    DecisionBlock,
+    FeedbackBlock,
+    HostSpec,
+    NodeDecision,
+    Router,
+    StepInput,
+)
+from sim.registry import Registry
+
+Row: TypeAlias = Mapping[str, float | int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """What one block's router decided at one boundary."""
+
+    decisions: Sequence[NodeDecision]
+    telemetry: Sequence[Row]
+
+
+class Steering:
+    """One router object over the routed nodes of one block.
+
+    Args:
+        spec: The host that the block lives in.
+        block: Id of the block.
+        nodes: Its routed nodes, ascending.
+        model: Calibration for every router, the oracle table for declared oracles.
+        routers: Where the policy's router is looked up.
+
+    Raises:
+        UnknownName: No such router.
+        InputError: An oracle router meets a checkpoint without an oracle table.
+    """
+
+    def __init__(
+        self,
+        spec: HostSpec,
+        block: int,
+        nodes: IntArray,
+        model: HostedModel,
+        routers: Registry,
+    ) -> None:
+        self.nodes, self._name, self._model = nodes, spec.policy.kind, model
+        make = routers.load(spec.policy.kind)
+        self._oracle = bool(make.oracle)
+        if self._oracle and model.oracle is None:
+            raise InputError(
+                f"router {self._name!r} is an oracle, but checkpoint {spec.checkpoint!r} "
+                f"has no oracle table"
+            )
+        self._router: Router = make(_setup(spec, block, nodes, model, self._oracle))
+
+    def learn(self, feedback: FeedbackBlock | None) -> None:
+        """Hand feedback over, if there is any."""
+        if feedback is not None:
+            self._router.update_block(feedback)
+
+    def decide(self, step: StepInput, counts: FloatArray) -> Steered:
+        """Ask for the plans of the slot that opens.
+
+        Args:
+            step: The boundary.
+            counts: Requests served in the last slot by estimated cluster, (n, V).
+
+        Raises:
+            HostError: The router's answer breaks its contract.
+        """
+        active = np.isin(self.nodes, step.active)
+        context = ContextBlock(
+            slot=step.slot,
+            t_s=step.t_s,
+            active=active,
+            counts=counts,
+            reset=np.isin(self.nodes, step.reset),
+            true_mix=step.true_mix[self.nodes] if self._oracle else None,
+        )
+        block = self._router.decide_block(context)
+        self._check(block, step.slot)
+        mixes = self._task_mixes(block.mix, step.slot)
+        rows = np.flatnonzero(active).tolist()
+        return Steered(
+            [self._decision(block, row, mixes) for row in rows], self._rows(block, step.slot)
+        )
+
+    def _decision(
+        self, block: DecisionBlock, row: int, mixes: Sequence[tuple[float, ...] | None]
+    ) -> NodeDecision:
+        return NodeDecision(
+            node=int(self.nodes[row]),
+            plan=block.plans[row],
+            flop=float(block.receipts.flop[row]),
+            read_bytes=float(block.receipts.read_bytes[row]),
+            moved_bytes=float(block.receipts.moved_bytes[row]),
+            state_bytes=float(block.receipts.state_bytes[row]),
+            explored=bool(block.explored[row]),
+            task_mix=mixes[row],
+        )
+
+    def _task_mixes(self, mix: FloatArray | None, slot: int) -> Sequence[tuple[float, ...] | None]:
+        """Carry estimates over clusters, (n, V), to tasks; None for a node without an estimate."""
+        if mix is None:
+            return [None] * len(self.nodes)
+        self._finite("mix", mix, slot)
+        # row by row: a matrix product over rows may round differently when other rows join
+        return [_normalised(row, self._model.cluster_to_task) for row in mix]
+
+    def _rows(self, block: DecisionBlock, slot: int) -> Sequence[Row]:
+        for row in block.telemetry:
+            if row.get("table") not in ("tree", "drift") or row.get("node") not in self.nodes:
+                raise self._broken(
+                    slot, f"telemetry row {dict(row)} lacks its table or one of its nodes"
+                )
+        return [{"slot": slot, **row} for row in block.telemetry]
+
+    def _check(self, block: DecisionBlock, slot: int) -> None:
+        n, work = len(self.nodes), block.receipts
+        if len(block.plans) != n or len(block.explored) != n:
+            raise self._broken(slot, f"{len(block.plans)} plans for {n} nodes")
+        for name in ("flop", "read_bytes", "moved_bytes", "state_bytes"):
+            self._finite(name, getattr(work, name), slot)
+        for plan in block.plans:
+            if plan is not None and not _runnable(plan, self._model.card.experts):
+                raise self._broken(slot, f"{plan} does not fit {self._model.card.experts} experts")
+
+    def _finite(self, name: str, values: FloatArray, slot: int) -> None:
+        if len(values) != len(self.nodes):
+            raise self._broken(slot, f"{len(values)} rows of {name} for {len(self.nodes)} nodes")
+        bad = ~(np.isfinite(values) & (values >= 0)).reshape(len(values), -1).all(axis=1)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise self._broken(slot, f"{name} of node {self.nodes[row]} is {values[row]}")
+
+    def _broken(self, slot: int, what: str) -> HostError:
+        return HostError(f"router {self._name!r}, slot {slot}: {what}")
+
+
+def _setup(
+    spec: HostSpec, block: int, nodes: IntArray, model: HostedModel, oracle: bool
+) -> BlockSetup:
+    return BlockSetup(
+        nodes=nodes,
+        block=block,
+        experts=model.card.experts,
+        clusters=model.card.clusters,
+        layers=model.card.layers,
+        slot_s=spec.slot_s,
+        seed=spec.seed,
+        calibration=model.calibration,
+        params=spec.policy.params,
+        oracle=model.oracle if oracle else None,
+    )
+
+
+def _runnable(plan: Plan, experts: int) -> bool:
+    match plan:
+        case TopK(k=k):
+            return k <= experts
+        case Single(expert=expert):
+            return 0 <= expert < experts
+        case Merged(weights=weights):
+            return len(weights) == experts
+
+
+def _normalised(mix: FloatArray, to_task: FloatArray) -> tuple[float, ...] | None:
+    tasks = (mix[:, None] * to_task).sum(axis=0)
+    total = math.fsum(tasks.tolist())
+    return tuple((tasks / total).tolist()) if total > 0 else None
