@@ -1,0 +1,294 @@
+"""Figures that compare policies: what is traded for what, and whether a difference is real."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.compare import Cell, CompareRow, CompareTable
+from analysis.figures import style
+from analysis.figures.style import Looks
+from analysis.metrics import BY_KEY, Metric
+from analysis.stats import FEW, Paired
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_LOG_FROM = 12.0  # ratio of latencies above which a linear axis hides the fast policies
+_SMALLEST, _LARGEST = 12.0, 42.0  # marker diameters, px
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A metric in the unit that suits all values of one figure."""
+
+    metric: Metric
+    size: float
+    unit: str
+
+    @classmethod
+    def of(cls, metric: Metric, values: Iterable[float]) -> Axis:
+        """Choose the unit by the largest of some values."""
+        largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
+        return cls(metric, *metric.scale(largest))
+
+    @property
+    def title(self) -> str:
+        """Return the axis title, unit in brackets."""
+        return f"{self.metric.title} ({self.unit})" if self.unit else self.metric.title
+
+
+def mean_of(row: CompareRow, metric: Metric) -> float:
+    """Return a policy's mean of a metric, NaN where it has none."""
+    cell = row.cells.get(metric.key)
+    return cell.interval.mean if cell and cell.interval else math.nan
+
+
+# --- Pareto ----------------------------------------------------------------------------------------
+
+
+def pareto(
+    table: CompareTable,
+    looks: Looks,
+    latency: Metric,
+    quality: Metric,
+    deadlines_s: Sequence[float] = (),
+) -> go.Figure:
+    """Draw latency against quality: a dot per seed, a cross of 95 % intervals, area by peak memory.
+
+    Unstable policies have no latency and are left out; the page says which.
+    """
+    rows = [r for r in table.rows if math.isfinite(mean_of(r, latency) + mean_of(r, quality))]
+    if not rows:
+        return style.empty(f"No stable policy has both {latency.title} and {quality.title}.")
+    x = Axis.of(latency, (mean_of(row, latency) for row in rows))
+    y = Axis.of(quality, (mean_of(row, quality) for row in rows))
+    fig = style.figure(f"{y.title} against {x.title}", x.title, y.title, height=520)
+    _front(fig, rows, x, y)
+    memory = Axis.of(
+        BY_KEY["memory_peak_bytes"], (mean_of(r, BY_KEY["memory_peak_bytes"]) for r in rows)
+    )
+    heaviest = max((mean_of(row, memory.metric) for row in rows), default=math.nan)
+    for row in sorted(rows, key=lambda row: row.policy):
+        _pareto_seeds(fig, row, looks, x, y)
+        _pareto_mean(fig, row, looks, (x, y), memory.metric, heaviest)
+    means = [mean_of(row, latency) for row in rows]
+    if max(means) > _LOG_FROM * min(means):
+        fig.update_xaxes(**style.log_axis(x.title))
+    for deadline_s in deadlines_s:
+        style.vertical(fig, deadline_s / x.size, f"deadline {latency.text(deadline_s)}", style.BAD)
+    return fig
+
+
+def _front(fig: go.Figure, rows: Sequence[CompareRow], x: Axis, y: Axis) -> None:
+    """Join the policies that no other beats on both counts."""
+    sign = -1.0 if y.metric.direction == "higher" else 1.0
+    points = sorted((mean_of(row, x.metric), sign * mean_of(row, y.metric)) for row in rows)
+    front, best = [], math.inf
+    for across, up in points:
+        if up < best:
+            best = up
+            front.append((across / x.size, sign * up / y.size))
+    if len(front) < 2:
+        return
+    at, height = zip(*front, strict=True)
+    fig.add_scatter(
+        x=style.light(at), y=style.light(height), mode="lines", name="not beaten on both",
+        line={"color": "#AAB3BF", "width": 1.5, "dash": "dot"}, hoverinfo="skip",
+    )  # fmt: skip
+
+
+def _pareto_seeds(fig: go.Figure, row: CompareRow, looks: Looks, x: Axis, y: Axis) -> None:
+    across, up = row.cells[x.metric.key].values, row.cells[y.metric.key].values
+    seeds = [seed for seed in across if seed in up]
+    look = looks[row.policy]
+    fig.add_scatter(
+        x=style.light([across[s] / x.size for s in seeds]), y=style.light([up[s] / y.size for s in seeds]),
+        mode="markers", name=f"{style.plain(row.policy)}, seeds", legendgroup=row.policy, showlegend=False,
+        marker={"symbol": look.symbol, "size": 5, "color": look.fill(0.55)},
+        text=[f"{style.plain(row.policy)}, seed {seed}" for seed in seeds],
+        hovertemplate=f"%{{text}}<br>%{{x:.4~g}} {x.unit}, %{{y:.4~g}} {y.unit}<extra></extra>",
+    )  # fmt: skip
+
+
+def _pareto_mean(
+    fig: go.Figure,
+    row: CompareRow,
+    looks: Looks,
+    axes: tuple[Axis, Axis],
+    memory: Metric,
+    heaviest: float,
+) -> None:
+    x, y = axes
+    look, weight = looks[row.policy], mean_of(row, memory)
+    known = math.isfinite(weight) and heaviest > 0.0
+    diameter = max(_SMALLEST, _LARGEST * math.sqrt(weight / heaviest)) if known else 16.0
+    name = style.plain(row.policy) + (f" ({memory.text(weight)})" if known else "")
+    cells = [row.cells[axis.metric.key] for axis in axes]
+    fig.add_scatter(
+        x=style.light([mean_of(row, x.metric) / x.size]), y=style.light([mean_of(row, y.metric) / y.size]),
+        mode="markers", name=name, legendgroup=row.policy,
+        error_x=_cross(cells[0], x, look.color), error_y=_cross(cells[1], y, look.color),
+        marker={
+            "symbol": look.symbol, "size": diameter, "color": look.fill(0.28),
+            "line": {"color": look.color, "width": 2},
+        },
+        text=[_words(row, (*axes, Axis.of(memory, [weight])))],
+        hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+
+
+def _cross(cell: Cell, axis: Axis, color: str) -> dict[str, object]:
+    """Return an interval as an error bar, invisible below five seeds."""
+    interval = cell.interval
+    if interval is None or interval.n < FEW:
+        return {"visible": False}
+    half = float(np.float32(interval.half_width / axis.size))
+    return {"type": "data", "array": [half], "color": color, "thickness": 1.6, "width": 5}
+
+
+def _words(row: CompareRow, axes: Sequence[Axis]) -> str:
+    lines = [f"<b>{style.plain(row.policy)}</b>, {len(row.seeds)} seeds"]
+    lines += [
+        f"{axis.metric.title}: {cell.text}"
+        for axis in axes
+        if (cell := row.cells.get(axis.metric.key)) and cell.interval
+    ]
+    return "<br>".join(lines)
+
+
+# --- forest ----------------------------------------------------------------------------------------
+
+
+def forest(table: CompareTable, metric: Metric, looks: Looks) -> go.Figure:
+    """Draw differences to the baseline, paired by seed: a dot per seed, mean and 95 % interval."""
+    rows = [row for row in table.rows if row.cells[metric.key].paired is not None]
+    base = style.plain(table.baseline)
+    if not rows:
+        return style.empty(f"{metric.title}: no policy shares a seed and a value with {base}.")
+    found = {row.policy: p for row in rows if (p := row.cells[metric.key].paired)}
+    axis = Axis.of(metric, (d for p in found.values() for d in p.differences))
+    unit = f" ({axis.unit})" if axis.unit else ""
+    fig = style.figure(
+        f"{metric.title}: difference to {base}{unit}", f"policy minus {base}{unit}", "",
+        height=150 + 46 * len(rows), margin={"r": 190, "t": 76}, showlegend=False,
+    )  # fmt: skip
+    fig.update_yaxes(
+        tickvals=list(range(len(rows))), ticktext=[style.plain(row.policy) for row in rows],
+        range=[len(rows) - 0.5, -0.5], showgrid=False, ticks="",
+    )  # fmt: skip
+    fig.add_vline(x=0, line={"color": style.MUTED, "width": 1.2})
+    _side(fig, metric)
+    for place, row in enumerate(rows):
+        _forest_row(fig, place, row.policy, found[row.policy], axis, looks)
+    return fig
+
+
+def _side(fig: go.Figure, metric: Metric) -> None:
+    """Say on which side of zero the better policies are."""
+    if metric.direction == "none":
+        return
+    left = metric.direction == "lower"
+    fig.add_annotation(
+        x=0, y=1, yref="paper", yanchor="bottom", showarrow=False, xanchor="right" if left else "left",
+        xshift=-6 if left else 6, text="◀ better" if left else "better ▶",
+        font={"size": 12, "color": style.GOOD},
+    )  # fmt: skip
+
+
+def _forest_row(
+    fig: go.Figure, place: int, policy: str, versus: Paired, axis: Axis, looks: Looks
+) -> None:
+    look, mean = looks[policy], versus.difference
+    dots = np.array(versus.differences) / axis.size
+    fig.add_scatter(
+        x=style.light(dots), y=style.light(np.full(len(dots), place + 0.2)), mode="markers",
+        name=f"{style.plain(policy)}, seeds", legendgroup=policy,
+        marker={"size": 5, "color": look.fill(0.5), "symbol": look.symbol},
+        hovertemplate=f"%{{x:.4~g}} {axis.unit}<extra>one seed</extra>",
+    )  # fmt: skip
+    shown = mean.n >= FEW
+    half = mean.half_width / axis.size if shown else 0.0
+    fig.add_scatter(
+        x=style.light([mean.mean / axis.size]), y=style.light([place]), mode="markers",
+        name=style.plain(policy), legendgroup=policy,
+        marker={"size": 11, "color": look.color, "symbol": look.symbol},
+        error_x={"array": [float(np.float32(half))], "visible": shown, "color": look.color, "thickness": 2.2, "width": 6},
+        text=[f"{style.plain(policy)}: {axis.metric.pair(mean.mean, mean.half_width)}, n = {mean.n}"],
+        hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+    fig.add_annotation(
+        x=1.02, xref="paper", y=place, text=ratio_words(versus), showarrow=False, xanchor="left",
+        align="left", font={"size": 12},
+    )  # fmt: skip
+
+
+def ratio_words(versus: Paired) -> str:
+    """Write the relative difference with its interval and the verdict, as Plotly text."""
+    color = {"better": style.GOOD, "worse": style.BAD}.get(versus.verdict, style.MUTED)
+    word = f'<span style="color:{color}"><b>{versus.verdict}</b></span>'
+    if not math.isfinite(versus.ratio.mean):
+        return word
+    text = f"{percent(versus.ratio.mean)}"
+    if math.isfinite(versus.ratio.low):
+        text += f" [{percent(versus.ratio.low)}, {percent(versus.ratio.high)}]"
+    return f"{word}<br>{text}"
+
+
+def percent(share: float) -> str:
+    """Write a relative change with its sign, such as `-45 %`."""
+    places = 1 if abs(share) < 0.1 else 0
+    text = f"{100.0 * share:+.{places}f} %"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text[:-2]) else "0 %"
+
+
+# --- axis of an experiment -------------------------------------------------------------------------
+
+
+def sweep(
+    cases: Sequence[str],
+    tables: Sequence[CompareTable],
+    metric: Metric,
+    looks: Looks,
+    axis_title: str,
+) -> go.Figure:
+    """Draw a metric over the values of the experiment's axis, one line per policy with 95 % bars."""
+    by_policy: dict[str, list[tuple[int, Cell]]] = {}
+    for place, table in enumerate(tables):
+        for row in table.rows:
+            cell = row.cells.get(metric.key)
+            if cell and cell.interval:
+                by_policy.setdefault(row.policy, []).append((place, cell))
+    if not by_policy:
+        return style.empty(f"{metric.title}: no value in any case.")
+    values = [c.interval.mean for cells in by_policy.values() for _, c in cells if c.interval]
+    axis = Axis.of(metric, values)
+    fig = style.figure(f"{axis.title} over {axis_title}", axis_title, axis.title)
+    fig.update_xaxes(
+        tickvals=list(range(len(cases))), ticktext=[style.plain(case) for case in cases]
+    )
+    for policy in sorted(by_policy):
+        _sweep_line(fig, policy, by_policy[policy], axis, looks)
+    return fig
+
+
+def _sweep_line(
+    fig: go.Figure, policy: str, cells: Sequence[tuple[int, Cell]], axis: Axis, looks: Looks
+) -> None:
+    look = looks[policy]
+    found: Mapping[int, Cell] = dict(cells)
+    intervals = [cell.interval for cell in found.values() if cell.interval]
+    halves = [i.half_width / axis.size if i.n >= FEW else math.nan for i in intervals]
+    fig.add_scatter(
+        x=style.light(list(found)), y=style.light([i.mean / axis.size for i in intervals]),
+        mode="lines+markers", name=style.plain(policy), legendgroup=policy,
+        line={"color": look.color, "dash": look.dash, "width": 2},
+        marker={"symbol": look.symbol, "size": 9, "color": look.color},
+        error_y={"array": style.light(halves), "visible": any(map(math.isfinite, halves)), "thickness": 1.4},
+        text=[cell.text for cell in found.values()],
+        hovertemplate=f"{style.plain(policy)}: %{{text}}<extra></extra>",
+    )  # fmt: skip

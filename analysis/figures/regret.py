@@ -1,0 +1,132 @@
+"""Figures of learning: cumulative regret with its band over seeds, and the error of the context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.figures import style
+from analysis.figures.style import Look, Looks
+from analysis.regret import Band, Curve, band
+from analysis.stats import FEW
+from sim.arrays import FloatArray
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+Curves = Mapping[str, Sequence[Curve]]  # policy -> one per seed
+Marks = Sequence[tuple[float, str]]  # slot, word
+
+
+def cumulative(
+    curves: Curves, looks: Looks, kind: str = "realised", log: bool = False, marks: Marks = ()
+) -> go.Figure:
+    """Draw cumulative regret per node over slots: mean, band (from five seeds on), thin seed lines.
+
+    Args:
+        curves: Policy -> curves, one per seed.
+        looks: Policy -> its signs.
+        kind: `realised` or `expected`.
+        log: Logarithmic axes; parts at or below zero cannot be drawn there.
+        marks: Moments to name, such as a drift.
+    """
+    what = {"realised": "Cumulative regret", "expected": "Cumulative expected regret"}[kind]
+    title = f"{what} per node (accuracy × slots)"
+    fig = style.figure(title, "Slot", "Accuracy × slots", height=480)
+    for policy in sorted(curves):
+        series = [getattr(curve, kind) for curve in curves[policy]]
+        if any(np.isfinite(line).any() for line in series):
+            _bundle(fig, policy, curves[policy][0].slot, series, looks[policy], log)
+    if not fig.data:
+        return style.empty(f"{what}: no node-slot was measured in these trials.")
+    if log:
+        fig.update_xaxes(**style.log_axis("Slot"))
+        fig.update_yaxes(**style.log_axis("Accuracy × slots"))
+        _guides(fig, curves, kind)
+    else:
+        fig.update_yaxes(zeroline=True)
+    for slot, word in marks:
+        style.vertical(fig, max(slot, 1.0), word, dash="dot")
+    return fig
+
+
+def _bundle(
+    fig: go.Figure,
+    policy: str,
+    slot: FloatArray,
+    series: Sequence[FloatArray],
+    look: Look,
+    log: bool,
+) -> None:
+    """Add band, seed lines and mean of one policy."""
+    kept = style.thin(len(slot))
+    found = band(series)
+    if found.n >= FEW:
+        _band(fig, policy, slot[kept], found, kept, look, log)
+    for line in series if found.n > 1 else ():
+        fig.add_scatter(
+            x=style.light(slot[kept]), y=style.light(_above(line[kept], log)), mode="lines",
+            name=f"{style.plain(policy)}, one seed", legendgroup=policy, showlegend=False,
+            line={"color": look.fill(0.3), "width": 0.8}, hoverinfo="skip",
+        )  # fmt: skip
+    fig.add_scatter(
+        x=style.light(slot[kept]), y=style.light(_above(found.mean[kept], log)), mode="lines",
+        name=style.plain(policy), legendgroup=policy,
+        line={"color": look.color, "dash": look.dash, "width": 2.4},
+        hovertemplate=f"{style.plain(policy)}, slot %{{x}}: %{{y:.4~g}}<extra>mean of {found.n}</extra>",
+    )  # fmt: skip
+
+
+def _band(
+    fig: go.Figure,
+    policy: str,
+    slot: FloatArray,
+    found: Band,
+    kept: FloatArray,
+    look: Look,
+    log: bool,
+) -> None:
+    for edge, word, filled in ((found.low, "low", None), (found.high, "high", "tonexty")):
+        fig.add_scatter(
+            x=style.light(slot), y=style.light(_above(edge[kept], log)), mode="lines",
+            name=f"{style.plain(policy)}, 95 % {word}", legendgroup=policy, showlegend=False,
+            line={"width": 0}, fill=filled, fillcolor=look.fill(0.16), hoverinfo="skip",
+        )  # fmt: skip
+
+
+def _above(values: FloatArray, log: bool) -> FloatArray:
+    return np.where(values > 0.0, values, np.nan) if log else values
+
+
+def _guides(fig: go.Figure, curves: Curves, kind: str) -> None:
+    """Draw slopes 1 (nothing learnt any more) and 0.5 through the middle of the figure."""
+    ends = [getattr(c, kind)[-1] for lines in curves.values() for c in lines]
+    ends = [end for end in ends if np.isfinite(end) and end > 0.0]
+    if not ends:
+        return
+    last = float(next(iter(curves.values()))[0].slot[-1])
+    x = np.array([max(1.0, last / 10.0), last])
+    for slope, dash in ((1.0, "longdash"), (0.5, "dot")):
+        fig.add_scatter(
+            x=style.light(x), y=style.light(1.6 * max(ends) * (x / last) ** slope), mode="lines",
+            name=f"slope {slope:g}", line={"color": "#98A2B0", "width": 1.2, "dash": dash}, hoverinfo="skip",
+        )  # fmt: skip
+
+
+def context_error(curves: Curves, looks: Looks, marks: Marks = ()) -> go.Figure:
+    """Draw the distance between a router's estimate of the mix and the mix served, over slots."""
+    title = "Context error per slot (total variation, 0 to 1)"
+    fig = style.figure(title, "Slot", "Total variation", height=360)
+    for policy in sorted(curves):
+        series = [curve.context_tv for curve in curves[policy]]
+        if any(np.isfinite(line).any() for line in series):
+            _bundle(fig, policy, curves[policy][0].slot, series, looks[policy], log=False)
+    if not fig.data:
+        return style.empty("No policy of this run keeps an estimate of the mix.")
+    fig.update_yaxes(rangemode="tozero")
+    fig.update_layout(showlegend=True)
+    for slot, word in marks:
+        style.vertical(fig, slot, word, dash="dot")
+    return fig

@@ -1,0 +1,155 @@
+"""One look for all figures: a colour, a marker and a dash per policy, and one layout template.
+
+Figures are read in colour, in grey and by colour-blind readers, hence three signs per policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.arrays import AnyArray
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+# Source: Okabe and Ito 2008, Color Universal Design. Deviation: yellow is darkened, since the
+# original is too faint on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3B3B3B", "#A39A00")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+INK, MUTED, GRID, PAPER = "#1B2430", "#5B6675", "#E4E8EE", "#FFFFFF"
+GOOD, BAD = "#00724F", "#B33A00"
+FONT = "Inter, 'Segoe UI', system-ui, -apple-system, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+MOST_POINTS = 400  # of one line
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one policy is drawn, everywhere."""
+
+    color: str
+    symbol: str
+    dash: str
+
+    def fill(self, alpha: float) -> str:
+        """Return the colour with some transparency, for bands and areas."""
+        return rgba(self.color, alpha)
+
+
+Looks = Mapping[str, Look]
+
+
+def looks(policies: Sequence[str]) -> dict[str, Look]:
+    """Give every policy its signs, by its place in sorted order, so that all pages agree."""
+    return {
+        policy: Look(COLORS[i % len(COLORS)], SYMBOLS[i % len(SYMBOLS)], DASHES[i % len(DASHES)])
+        for i, policy in enumerate(sorted(set(policies)))
+    }
+
+
+def rgba(color: str, alpha: float) -> str:
+    """Return a hexadecimal colour with transparency."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def plain(name: object) -> str:
+    """Make a user's text safe as Plotly text, which reads a part of HTML and `%{...}` fields."""
+    safe = str(name).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return safe.replace("%{", "% {")
+
+
+def light(values: AnyArray | Sequence[float]) -> AnyArray:
+    """Return values as float32, half the bytes on the page and more digits than a screen."""
+    return np.asarray(values, dtype=np.float32)
+
+
+def thin(length: int, most: int = MOST_POINTS) -> AnyArray:
+    """Return indices that keep a line's shape on linear and on logarithmic axes, ends included."""
+    if length <= most:
+        return np.arange(length)
+    linear = np.linspace(0, length - 1, most * 2 // 3)
+    logs = np.geomspace(1, length, most // 3) - 1
+    return np.unique(np.concatenate((linear, logs)).round().astype(np.int64))
+
+
+def figure(title: str, x: str, y: str, height: int = 420, **layout: Any) -> go.Figure:
+    """Return an empty figure with a title (quantity and unit) and named axes.
+
+    `title`, `x` and `y` are Plotly text: pass users' names through `plain`.
+    """
+    import plotly.graph_objects as go
+
+    made = go.Figure()
+    made.update_layout(template=template(), title_text=title, height=height, **layout)
+    made.update_xaxes(title_text=x)
+    made.update_yaxes(title_text=y)
+    return made
+
+
+def template() -> go.layout.Template:
+    """Return the layout that all figures share; the report writes it once per page."""
+    import plotly.graph_objects as go
+
+    axis = {
+        "gridcolor": GRID, "linecolor": "#B8C0CB", "zerolinecolor": "#B8C0CB", "ticks": "outside",
+        "tickcolor": "#B8C0CB", "ticklen": 4, "automargin": True, "title": {"standoff": 10},
+        "showline": True, "zeroline": False,
+    }  # fmt: skip
+    return go.layout.Template(
+        layout={
+            "font": {"family": FONT, "size": 13, "color": INK},
+            "title": {
+                "x": 0, "xref": "paper", "xanchor": "left", "y": 1, "yref": "container",
+                "yanchor": "top", "pad": {"t": 14}, "font": {"size": 15},
+            },
+            "paper_bgcolor": PAPER,
+            "plot_bgcolor": PAPER,
+            "margin": {"l": 60, "r": 24, "t": 84, "b": 56},
+            "colorway": list(COLORS),
+            "xaxis": axis,
+            "yaxis": axis,
+            "hoverlabel": {"bgcolor": PAPER, "bordercolor": "#B8C0CB", "font": {"size": 12}, "namelength": -1},
+            "legend": {
+                "orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom",
+                "itemsizing": "constant", "itemclick": False, "itemdoubleclick": False,
+                "font": {"size": 12}, "groupclick": "togglegroup",
+            },
+        }
+    )  # fmt: skip
+
+
+def log_axis(title: str) -> dict[str, Any]:
+    """Return a logarithmic axis with a labelled tick per decade and fine lines between."""
+    return {
+        "type": "log", "dtick": 1, "title_text": title, "exponentformat": "power",
+        "minor": {"ticks": "outside", "ticklen": 2, "dtick": "D1"},
+    }  # fmt: skip
+
+
+def vertical(fig: go.Figure, x: float, text: str, color: str = MUTED, dash: str = "dash") -> None:
+    """Mark a value of x with a line over the whole height and a word at its top."""
+    at = np.log10(x) if fig.layout.xaxis.type == "log" else x
+    fig.add_shape(
+        type="line", x0=x, x1=x, y0=0, y1=1, yref="paper", layer="below",
+        line={"color": color, "width": 1.2, "dash": dash},
+    )  # fmt: skip
+    fig.add_annotation(
+        x=at, y=1, yref="paper", text=text, showarrow=False, xanchor="left", yanchor="top",
+        xshift=4, font={"size": 11, "color": color}, bgcolor="rgba(255,255,255,0.8)",
+    )  # fmt: skip
+
+
+def empty(text: str) -> go.Figure:
+    """Return a figure that says why there is nothing to see; `text` is Plotly text."""
+    made = figure("", "", "", height=220)
+    made.update_xaxes(visible=False)
+    made.update_yaxes(visible=False)
+    made.add_annotation(
+        text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"color": MUTED}
+    )
+    return made

@@ -1,0 +1,304 @@
+"""One run in one flat row: what `compare` ranks, `summary.csv` keeps and the report shows.
+
+Everything is computed from the tables of a Record and its meta facts, with numpy alone, so that a trial can end with
+its own summary and no plotting library is loaded. NaN says that a number does not apply (no model, nothing served).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sim.arrays import AnyArray, BoolArray, FloatArray
+from sim.records import DROPS, Table, Tables
+
+# A station is unstable when its number in system both keeps rising and rises by more than chance can explain. The
+# values were calibrated on M/M/1 queues (tests/analysis/test_stability.py has the rates of both errors).
+_SEGMENTS = 20
+_SAMPLES_PER_SEGMENT = 5
+_LEAST_ARRIVALS = 100
+_LEAST_TAU = 0.6
+_LEAST_SHARE = 0.01
+_QUARTER = _SEGMENTS // 4
+
+
+def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's metrics as one flat dict of floats, ints, booleans and texts.
+
+    Counts: `requests` = `returned` + `dropped` (+ per reason `dropped_<reason>`) + `in_flight`.
+
+    `latency_*_s` are over returned requests, from emission to return. Where `stable` is False they describe the length
+    of the run more than the system, and tables must say "unstable" instead.
+
+    `deadline_miss` is the share of emitted requests that were dropped, or had a deadline and did not return within it
+    (unfinished ones included). A request without a deadline misses only when it is dropped.
+
+    `regret_*` are over node-slots of routed nodes with service, equal weight each: best merge minus reward, or minus
+    the plan's expected reward on the seeded sample. `memory_*` are over routed nodes, `utilisation` too (over all
+    serving nodes where none is routed), the latter up to the end of arrivals.
+
+    Args:
+        tables: The tables of a Record (category columns as codes).
+        meta: Its meta facts.
+    """
+    routed = routed_nodes(meta)
+    requests = tables["requests"]
+    unstable = unstable_nodes(requests, meta)
+    out: dict[str, Any] = _counts(requests)
+    out |= _latency(requests)
+    out |= _usefulness(requests, float(meta["duration_s"]))
+    out |= _quality(tables.get("slots", {}), routed)
+    out |= memory_totals(tables.get("memory", {}), routed, float(meta["end_s"]))
+    out |= _work(tables, meta, routed, out.pop("useful"))
+    out["stable"] = not unstable
+    names = {int(node["id"]): str(node["name"]) for node in meta["nodes"]}
+    out["unstable_nodes"] = "; ".join(names[node] for node in unstable)
+    return out
+
+
+def routed_nodes(meta: Mapping[str, Any]) -> list[int]:
+    """Return the ids of nodes whose plan the policy decides; of all serving nodes where there are none."""
+    routed = [int(node["id"]) for node in meta["nodes"] if node["routed"]]
+    return routed or [int(node["id"]) for node in meta["nodes"] if node["servers"] > 0]
+
+
+# --- requests --------------------------------------------------------------------------------------------
+
+
+def _counts(requests: Table) -> dict[str, Any]:
+    emitted = len(requests["id"])
+    returned = int(np.isfinite(requests["t_return_s"]).sum())
+    reasons = np.bincount(requests["drop"].astype(np.int64) + 1, minlength=len(DROPS) + 1)[1:]
+    dropped = int(reasons.sum())
+    out: dict[str, Any] = {"requests": emitted, "returned": returned, "dropped": dropped}
+    out |= {f"dropped_{reason}": int(n) for reason, n in zip(DROPS, reasons, strict=True)}
+    out["in_flight"] = emitted - returned - dropped
+    out["drop_share"] = dropped / emitted if emitted else math.nan
+    return out
+
+
+def _latency(requests: Table) -> dict[str, float]:
+    latency = requests["t_return_s"] - requests["t_emit_s"]
+    latency = latency[np.isfinite(latency)]
+    names = ("latency_p50_s", "latency_p95_s", "latency_p99_s")
+    if len(latency) == 0:
+        return dict.fromkeys(("latency_mean_s", *names), math.nan)
+    found = np.quantile(latency, (0.5, 0.95, 0.99)).tolist()
+    return {"latency_mean_s": float(latency.mean()), **dict(zip(names, found, strict=True))}
+
+
+def in_time(requests: Table) -> BoolArray:
+    """Return which requests came back within their deadline (any return will do where there is none)."""
+    latency = requests["t_return_s"] - requests["t_emit_s"]
+    allowed = np.where(np.isfinite(requests["deadline_s"]), requests["deadline_s"], np.inf)
+    found: BoolArray = np.isfinite(latency) & (latency <= allowed)
+    return found
+
+
+def _usefulness(requests: Table, duration_s: float) -> dict[str, float]:
+    emitted = len(requests["id"])
+    timely = in_time(requests)
+    missed = (requests["drop"] >= 0) | (np.isfinite(requests["deadline_s"]) & ~timely)
+    scored = requests["correct"] >= 0
+    useful = float((timely & (requests["correct"] == 1)).sum()) if scored.any() else math.nan
+    return {
+        "deadline_miss": float(missed.mean()) if emitted else math.nan,
+        "goodput_per_s": float(timely.sum()) / duration_s,
+        "accuracy": float((requests["correct"][scored] == 1).mean()) if scored.any() else math.nan,
+        "useful": useful,
+        "useful_per_s": useful / duration_s,
+    }
+
+
+# --- quality ---------------------------------------------------------------------------------------------
+
+
+def mean(values: AnyArray) -> float:
+    """Return the mean of the finite values, NaN when there are none."""
+    kept = values[np.isfinite(values)]
+    return float(kept.mean()) if len(kept) else math.nan
+
+
+def _quality(slots: Table, routed: list[int]) -> dict[str, float]:
+    if not slots:
+        names = ("regret_mean", "regret_total", "regret_expected_mean", "context_tv_mean")
+        return dict.fromkeys(names, math.nan)
+    kept = np.isin(slots["node"], routed) & (slots["served"] > 0)
+    best = slots["reward_best"][kept]
+    realised = best - slots["reward"][kept]
+    known = np.isfinite(realised)
+    return {
+        "regret_mean": mean(realised),
+        "regret_total": float(realised[known].sum()) if known.any() else math.nan,
+        "regret_expected_mean": mean(best - slots["reward_expected"][kept]),
+        "context_tv_mean": mean(slots["context_tv"][kept]),
+    }
+
+
+# --- memory ----------------------------------------------------------------------------------------------
+
+
+def memory_totals(memory: Table, routed: list[int], end_s: float) -> dict[str, float]:
+    """Return the peak over routed nodes, and the mean over time [0, end_s] and routed nodes, of resident bytes.
+
+    Changes at one instant count together: a swap that frees and fills at the same time has no peak in between.
+    """
+    missing = {"memory_peak_bytes": math.nan, "memory_mean_bytes": math.nan}
+    if not memory or not routed:
+        return missing
+    kept = np.isin(memory["node"], routed)
+    if not kept.any():
+        return missing
+    node, t_s, total = node_totals(
+        *(memory[name][kept] for name in ("node", "t_s", "category", "bytes"))
+    )
+    until = np.append(t_s[1:], end_s)
+    until[np.append(node[1:] != node[:-1], True)] = end_s
+    area = float((total * np.maximum(until - t_s, 0.0)).sum())
+    return {
+        "memory_peak_bytes": float(total.max()),
+        "memory_mean_bytes": area / end_s / len(routed),
+    }
+
+
+def node_totals(
+    node: AnyArray, t_s: AnyArray, category: AnyArray, amount: AnyArray
+) -> tuple[AnyArray, FloatArray, FloatArray]:
+    """Turn the change log into total bytes per (node, instant), sorted: (node, t_s, total), each (rows,)."""
+    order = np.lexsort(
+        (t_s, category, node)
+    )  # lexsort is stable: log order stays within one instant
+    same = np.append(False, (np.diff(node[order]) == 0) & (np.diff(category[order]) == 0))
+    before = np.where(same, np.append(0.0, amount[order][:-1]), 0.0)
+    change = np.empty(len(node))
+    change[order] = amount[order] - before
+    by_time = np.lexsort((t_s, node))
+    node, t_s, change = node[by_time], t_s[by_time], change[by_time]
+    running = np.cumsum(change)
+    starts = np.append(True, np.diff(node) != 0)
+    running = running - (running - change)[starts][np.cumsum(starts) - 1]
+    last = np.append((np.diff(node) != 0) | (np.diff(t_s) != 0), True)
+    return node[last], t_s[last], running[last]
+
+
+# --- work ------------------------------------------------------------------------------------------------
+
+
+def _work(
+    tables: Tables, meta: Mapping[str, Any], routed: list[int], useful: float
+) -> dict[str, float]:
+    slots, decisions = tables.get("slots", {}), tables.get("decisions", {})
+    energy = float(slots["energy_j"].sum()) if slots else math.nan
+    return {
+        "energy_j": energy,
+        "energy_per_useful_j": energy / useful if useful > 0.0 else math.nan,
+        "utilisation": _utilisation(slots, meta, routed) if slots else math.nan,
+        "decision_flop": float(np.nansum(decisions["work_flop"])) if decisions else math.nan,
+        "decision_moved_bytes": float(np.nansum(decisions["moved_bytes"]))
+        if decisions
+        else math.nan,
+        "decision_share": _decision_share(tables, meta, routed) if slots else math.nan,
+    }
+
+
+def _utilisation(slots: Table, meta: Mapping[str, Any], routed: list[int]) -> float:
+    """Return busy server time over server time, whole slots of the arrival period only."""
+    whole = max(1, math.floor(float(meta["duration_s"]) / float(meta["slot_s"]) + 1e-9))
+    servers = sum(int(node["servers"]) for node in meta["nodes"] if int(node["id"]) in set(routed))
+    kept = np.isin(slots["node"], routed) & (slots["slot"] < whole)
+    span = whole * float(meta["slot_s"]) * servers
+    return float(slots["busy_s"][kept].sum()) / span if span else math.nan
+
+
+def _decision_share(tables: Tables, meta: Mapping[str, Any], routed: list[int]) -> float:
+    """Return the share of busy server time on routed nodes that no batch accounts for."""
+    slots = tables["slots"]
+    busy = float(slots["busy_s"][np.isin(slots["node"], routed)].sum())
+    if busy <= 0.0:
+        return math.nan
+    served = batch_seconds(
+        tables["requests"], tables.get("faults", {}), routed, float(meta["end_s"])
+    )
+    share = 1.0 - served / busy
+    # rounding of two long sums, not work
+    return share if share > 1e-9 else 0.0
+
+
+def batch_seconds(requests: Table, faults: Table, nodes: list[int], end_s: float) -> float:
+    """Sum the server seconds of all batches on some nodes; a batch cut short ends with its node's next crash."""
+    started = np.isfinite(requests["t_start_s"]) & np.isin(requests["server"], nodes)
+    server, batch = requests["server"][started], requests["batch"][started]
+    _, first = np.unique(np.stack((server, batch)), axis=1, return_index=True)
+    server, start = server[first], requests["t_start_s"][started][first]
+    finish = requests["t_finish_s"][started][first].copy()
+    for i in np.flatnonzero(~np.isfinite(finish)):
+        finish[i] = _next_crash(faults, int(server[i]), float(start[i]), end_s)
+    return float((finish - start).sum())
+
+
+def _next_crash(faults: Table, node: int, after_s: float, end_s: float) -> float:
+    if not faults:
+        return end_s
+    crash = 0  # code of node-crash in sim.records.FAULTS
+    hit = (faults["kind"] == crash) & (faults["target"] == node) & (faults["t_s"] >= after_s)
+    return float(faults["t_s"][hit].min()) if hit.any() else end_s
+
+
+# --- stability -------------------------------------------------------------------------------------------
+
+
+def unstable_nodes(requests: Table, meta: Mapping[str, Any]) -> list[int]:
+    """Return the serving nodes whose queue grows over the whole arrival period.
+
+    The number in system is sampled at 100 instants and averaged in 20 segments. A node is unstable when Kendall's tau
+    of the segments is at least 0.6 (it keeps rising) and the last quarter exceeds the first by at least 1 % of the
+    node's arrivals and by their square root (a critically loaded station wanders that far by chance). Fewer than 100
+    arrivals prove nothing. Dropped requests are left out, since the tables do not say when they left.
+
+    A queue that its capacity holds down does not grow for ever: it shows in the drops instead.
+
+    Source: Kendall 1938 (tau). Deviation: none; the combination is calibrated, see the tests.
+    """
+    serving = [int(node["id"]) for node in meta["nodes"] if node["servers"] > 0]
+    kept = np.isfinite(requests["t_enqueue_s"]) & (requests["drop"] < 0)
+    server = requests["server"][kept]
+    enter, leave = requests["t_enqueue_s"][kept], requests["t_finish_s"][kept]
+    found = []
+    for node in serving:
+        mine = server == node
+        if keeps_growing(enter[mine], leave[mine], float(meta["duration_s"])):
+            found.append(node)
+    return found
+
+
+def keeps_growing(enter_s: FloatArray, leave_s: FloatArray, duration_s: float) -> bool:
+    """Tell whether the number in system grows over the whole of [0, duration_s]; NaN in `leave_s`: still there."""
+    arrivals = int((enter_s <= duration_s).sum())
+    if arrivals < _LEAST_ARRIVALS:
+        return False
+    level = (
+        in_system(enter_s, leave_s, duration_s)
+        .reshape(_SEGMENTS, _SAMPLES_PER_SEGMENT)
+        .mean(axis=1)
+    )
+    growth = level[-_QUARTER:].mean() - level[:_QUARTER].mean()
+    enough = max(_LEAST_SHARE * arrivals, math.sqrt(arrivals))
+    return bool(growth >= enough and kendall_tau(level) >= _LEAST_TAU)
+
+
+def in_system(enter_s: FloatArray, leave_s: FloatArray, duration_s: float) -> FloatArray:
+    """Return the number in system at 100 equally spaced instants up to `duration_s`, (100,)."""
+    samples = _SEGMENTS * _SAMPLES_PER_SEGMENT
+    at = duration_s * np.arange(1, samples + 1) / samples
+    left = np.sort(leave_s[np.isfinite(leave_s)])
+    inside = np.searchsorted(np.sort(enter_s), at, "right") - np.searchsorted(left, at, "right")
+    return inside.astype(np.float64)
+
+
+def kendall_tau(series: FloatArray) -> float:
+    """Return Kendall's tau between a series and its order; ties count nothing."""
+    early, late = np.triu_indices(len(series), 1)
+    return float(np.sign(series[late] - series[early]).mean())
