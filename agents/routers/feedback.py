@@ -1,0 +1,35 @@
+"""What every router asks of feedback before it believes it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.arrays import BoolArray, FloatArray
+from sim.errors import ShapeError
+from sim.plans import Plan, merge_weights
+from sim.ports import FeedbackBlock
+
+
+def sound_rows(feedback: FeedbackBlock) -> BoolArray:
+    """Tell which rows may be learned from, (r,): all numbers finite, no negative count.
+
+    A NaN reward would spread through a regression for ever, so a router refuses the row, counts it and goes on.
+    """
+    finite = np.isfinite(feedback.reward).all(axis=1) & np.isfinite(feedback.count).all(axis=1)
+    return np.asarray(finite & (np.nan_to_num(feedback.count) >= 0.0).all(axis=1))
+
+
+def simplex_point(plan: Plan, experts: int) -> FloatArray | None:
+    """Return the merge weights of a plan, (E,), or None for a gated one.
+
+    Raises:
+        ShapeError: The plan merges another number of experts.
+    """
+    weights = merge_weights(plan, experts)
+    if weights is None:
+        return None
+    if len(weights) != experts:
+        raise ShapeError(
+            f"feedback: expected a plan over {experts} experts, found {len(weights)} weights"
+        )
+    return np.asarray(weights, dtype=np.float64)

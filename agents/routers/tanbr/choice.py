@@ -1,0 +1,109 @@
+"""How a block chooses merges: score every leaf, then search around the best one, all nodes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from agents.routers.simplex import project, sparsify
+from agents.routers.tanbr.heads import score
+from agents.routers.tanbr.learner import Learner
+from agents.routers.tanbr.tree import Tree
+from sim.arrays import FloatArray, IntArray
+
+POLISH_ROUNDS = 2
+_POLISH_STEP = 0.3  # of the diameter of the cell
+
+
+@dataclass(slots=True)
+class Choice:
+    """The best candidates so far; n nodes, N leaves (padded), K experts."""
+
+    point: FloatArray  # (n, K)
+    cell: IntArray  # (n,), leaf it came from
+    bound: FloatArray  # (n,), upper confidence bound
+    mean: FloatArray  # (n,)
+    greedy: FloatArray  # (n,), best mean among all candidates seen
+    leaf_mean: FloatArray  # (n, N)
+
+
+class Scorer:
+    """Upper confidence bounds of one slot: the heads mixed once, then cheap per candidate.
+
+    Args:
+        learner: What the block knows.
+        mix: Estimated mix without negligible clusters, (n, V).
+        beta: Weight of the uncertainty.
+
+    Source: Xu et al. 2022 (Neural-LinUCB): bound = mean + beta sd. Deviation: means add over clusters by the mix and
+    variances by its square, since the clusters' rewards are observed apart.
+    """
+
+    def __init__(self, learner: Learner, mix: FloatArray, beta: float) -> None:
+        self._nets, self._beta = learner.nets, beta
+        self._theta, self._inverse = learner.heads.combine(mix)
+
+    def both(
+        self, points: FloatArray, rows: IntArray | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return mean and standard deviation of merges, (n, N, K) to (n, N) each."""
+        phi = self._nets.embed(points, rows)
+        return score(phi, _of(self._theta, rows), _of(self._inverse, rows))
+
+    def bounds(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return upper confidence bound and mean of merges, (n, N, K) to (n, N) each."""
+        mean, deviation = self.both(points)
+        return mean + self._beta * deviation, mean
+
+
+def _of(values: Tensor, rows: IntArray | None) -> Tensor:
+    return values if rows is None else values[rows.tolist()]
+
+
+def best_leaf(trees: list[Tree], scorer: Scorer) -> Choice:
+    """Score the centroids of all leaves and take the best of each node."""
+    width = max(tree.size for tree in trees)
+    points = np.stack([_padded(tree, width) for tree in trees])
+    bound, mean = scorer.bounds(points)
+    spare = np.arange(width) >= np.array([tree.size for tree in trees])[:, None]
+    bound = np.where(spare, -np.inf, bound)
+    row, best = np.arange(len(trees)), bound.argmax(axis=1)
+    cell = np.array([tree.cell[b] for tree, b in zip(trees, best.tolist(), strict=True)])
+    greedy = np.where(spare, -np.inf, mean).max(axis=1)
+    return Choice(points[row, best], cell, bound[row, best], mean[row, best], greedy, mean)
+
+
+def _padded(tree: Tree, width: int) -> FloatArray:
+    points = np.empty((width, tree.experts))
+    points[: tree.size] = tree.centre[: tree.size]
+    points[tree.size :] = tree.centre[0]
+    return points
+
+
+def polish(
+    choice: Choice, reach: FloatArray, noise: FloatArray, active: int, scorer: Scorer
+) -> None:
+    """Search around the chosen points; the cell stays the one that proposed.
+
+    Args:
+        choice: Changed in place.
+        reach: Diameter of each chosen cell, (n,).
+        noise: Standard normal draws, (n, rounds, points, K).
+        active: Most experts in a merge.
+        scorer: The slot's bounds.
+    """
+    row = np.arange(len(reach))
+    step = _POLISH_STEP * reach / np.sqrt(noise.shape[-1])
+    for turn in range(noise.shape[1]):
+        moved = choice.point[:, None, :] + step[:, None, None] * noise[:, turn]
+        points = sparsify(project(moved), active)
+        bound, mean = scorer.bounds(points)
+        best = bound.argmax(axis=1)
+        won = bound[row, best] > choice.bound
+        choice.point = np.where(won[:, None], points[row, best], choice.point)
+        choice.bound = np.where(won, bound[row, best], choice.bound)
+        choice.mean = np.where(won, mean[row, best], choice.mean)
+        choice.greedy = np.maximum(choice.greedy, mean.max(axis=1))
+        step = step / 2.0

@@ -1,0 +1,85 @@
+"""The work of Tanbr on one node, by formula, unscaled: multiplications and additions count one FLOP each.
+
+Letters: K experts, V clusters, m hidden units, D features, a clusters in the mix, N candidates, R records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_TANH_FLOP = 10.0
+_FLOAT64_BYTES, _FLOAT32_BYTES = 8.0, 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """FLOP done and bytes read from memory."""
+
+    flop: float
+    read_bytes: float
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.flop + other.flop, self.read_bytes + other.read_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Formulas for one node.
+
+    Source: operation counts of the dense kernels (Golub and Van Loan 2013, section 1.1). Deviation: lower-order terms
+    are left out; a tanh counts ten.
+    """
+
+    experts: int
+    clusters: int
+    width: int
+    batch: int
+
+    @property
+    def features(self) -> int:
+        """Count the features, D."""
+        return self.width + self.experts + 1
+
+    @property
+    def params(self) -> int:
+        """Count the parameters of the network."""
+        return self.width * (self.experts + 1 + self.clusters) + self.clusters
+
+    def embed(self, points: float) -> Work:
+        """Return the work of the features of some merges."""
+        flop = points * self.width * (2.0 * self.experts + _TANH_FLOP + 2.0)
+        return Work(flop, _FLOAT32_BYTES * self.params)
+
+    def combine(self, active: float) -> Work:
+        """Return the work of mixing the heads of the clusters that are in the mix."""
+        size = self.features**2 + self.features
+        return Work(2.0 * active * size, _FLOAT64_BYTES * active * size)
+
+    def score(self, points: float) -> Work:
+        """Return the work of features, means and variances of some candidates."""
+        d = self.features
+        quadratic = Work(points * (2.0 * d * d + 4.0 * d + 3.0), _FLOAT64_BYTES * d * d)
+        return self.embed(points) + quadratic
+
+    def observe(self, active: float) -> Work:
+        """Return the work of one observation that says something of `active` clusters."""
+        d = self.features
+        update = Work(active * (4.0 * d * d + 9.0 * d), _FLOAT64_BYTES * active * 2.0 * d * d)
+        return self.embed(1.0) + update
+
+    def train(self, steps: float) -> Work:
+        """Return the work of gradient steps: forward, backward, Adam."""
+        k, v, m = self.experts, self.clusters, self.width
+        forward = self.batch * m * (2.0 * k + 2.0 * v + _TANH_FLOP)
+        backward = self.batch * m * (2.0 * k + 4.0 * v + 4.0)
+        adam = 14.0 * self.params
+        read = _FLOAT32_BYTES * (4.0 * self.params + self.batch * (k + 2.0 * v))
+        return Work(steps * (forward + backward + adam), steps * read)
+
+    def refit(self, records: float) -> Work:
+        """Return the work of fitting all heads anew: features, Gram matrices, Cholesky, inverse."""
+        d, v = float(self.features), float(self.clusters)
+        gram = records * v * (2.0 * d * d + 3.0 * d)
+        solve = v * (d**3 + 2.0 * d * d)
+        read = _FLOAT64_BYTES * (records * (self.experts + 2.0 * v) + 3.0 * v * d * d)
+        return self.embed(records) + Work(gram + solve, read)

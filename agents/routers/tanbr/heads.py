@@ -1,0 +1,125 @@
+"""The ridge heads of a block: one exact regression per node and cluster over shared features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sim.arrays import AnyArray, FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """What the heads of one node said of a merge before they saw its reward, (V,) each."""
+
+    mean: FloatArray
+    variance: FloatArray
+
+
+class Heads:
+    """Weighted ridge regressions of n nodes and V clusters over D features, float64.
+
+    Keeps inverse = (lambda I + sum w phi phi')^-1, moment = sum w y phi and theta = inverse moment.
+
+    Args:
+        shape: (n, V, D).
+        ridge: lambda, > 0.
+
+    Source: Xu et al. 2022 (Neural-LinUCB, arXiv 2012.01780), Abbasi-Yadkori et al. 2011. Deviation: one head per
+    cluster, each with the precision of its own mean reward.
+    """
+
+    _NAMES = ("inverse", "moment", "theta")
+
+    def __init__(self, shape: tuple[int, int, int], ridge: float) -> None:
+        self.nodes, self.clusters, self.features = shape
+        self.ridge = ridge
+        self.inverse = torch.empty(*shape, shape[2], dtype=torch.float64)
+        self.moment = torch.empty(*shape, dtype=torch.float64)
+        self.theta = torch.empty(*shape, dtype=torch.float64)
+        for row in range(shape[0]):
+            self.clear(row)
+
+    def clear(self, row: int) -> None:
+        """Forget everything that one node has learned."""
+        self.inverse[row] = torch.eye(self.features, dtype=torch.float64) / self.ridge
+        self.moment[row] = self.theta[row] = 0.0
+
+    def copy(self, row: int, other: Heads) -> None:
+        """Take over node 0 of another block."""
+        for name in self._NAMES:
+            getattr(self, name)[row] = getattr(other, name)[0]
+
+    def observe(self, row: int, phi: Tensor, reward: FloatArray, weight: FloatArray) -> Surprise:
+        """Add one observation to one node's heads and return what they had expected.
+
+        Args:
+            row: The node.
+            phi: Features, (D,).
+            reward: Mean reward per cluster, (V,).
+            weight: Precision of each mean, (V,); 0 leaves that head as it is.
+
+        Source: Sherman and Morrison 1950: inverse -= w u u' / (1 + w phi'u) with u = inverse phi. Deviation: none.
+        """
+        inverse = self.inverse[row]
+        u = torch.mv(inverse.view(-1, self.features), phi).view(self.clusters, self.features)
+        variance, mean = torch.mv(u, phi), torch.mv(self.theta[row], phi)
+        y, w = torch.from_numpy(np.array(reward)), torch.from_numpy(np.array(weight))
+        gain = w / (1.0 + w * variance)
+        for v in np.flatnonzero(weight > 0.0).tolist():
+            inverse[v].addr_(u[v], u[v], alpha=-float(gain[v]))
+        self.theta[row] += (gain * (y - mean)).unsqueeze(1) * u
+        self.moment[row] += (w * y).unsqueeze(1) * phi
+        return Surprise(mean.numpy(), variance.numpy())
+
+    def refit(self, row: int, phi: Tensor, reward: FloatArray, weight: FloatArray) -> None:
+        """Fit one node's heads to its records anew, (R, D), (R, V), (R, V)."""
+        w = torch.from_numpy(weight).T.contiguous()  # (V, R)
+        scaled = w.unsqueeze(2) * phi  # (V, R, D)
+        gram = torch.matmul(phi.T, scaled)
+        gram.diagonal(dim1=1, dim2=2).add_(self.ridge)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        moment = torch.bmm(scaled.transpose(1, 2), torch.from_numpy(reward).T.unsqueeze(2))
+        self.inverse[row] = inverse
+        self.moment[row] = moment.squeeze(2)
+        self.theta[row] = torch.bmm(inverse, moment).squeeze(2)
+
+    def combine(self, mix: FloatArray) -> tuple[Tensor, Tensor]:
+        """Return sum_v mix_v theta_v and sum_v mix_v^2 inverse_v per node, (n, D) and (n, D, D).
+
+        A slot's reward is linear in the mix, so N candidates cost one quadratic form each, not V.
+        """
+        share = torch.from_numpy(mix).unsqueeze(1)  # (n, 1, V)
+        theta = torch.bmm(share, self.theta).squeeze(1)
+        inverse = torch.bmm(share * share, self.inverse.flatten(2))
+        return theta, inverse.view(self.nodes, self.features, self.features)
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes of one node's heads."""
+        return self.clusters * (self.features**2 + 2 * self.features) * 8
+
+    def snapshot(self) -> dict[str, AnyArray]:
+        """Return a copy of all state."""
+        return {name: getattr(self, name).numpy().copy() for name in self._NAMES}
+
+    def restore(self, state: dict[str, AnyArray]) -> None:
+        """Put a snapshot back."""
+        for name in self._NAMES:
+            setattr(self, name, torch.from_numpy(np.array(state[name])))
+
+
+def score(phi: Tensor, theta: Tensor, inverse: Tensor) -> tuple[FloatArray, FloatArray]:
+    """Return mean and standard deviation of the slot reward of candidates, (n, N) each.
+
+    Args:
+        phi: Features, (n, N, D).
+        theta: Combined weights, (n, D).
+        inverse: Combined covariance, (n, D, D).
+    """
+    mean = torch.bmm(phi, theta.unsqueeze(2)).squeeze(2)
+    variance = torch.bmm(phi, inverse).mul_(phi).sum(dim=2)
+    return mean.numpy(), variance.clamp_(min=0.0).sqrt_().numpy()

@@ -1,0 +1,97 @@
+"""What the nodes of a block have observed: one ring of records per node."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sim.arrays import AnyArray, FloatArray, IntArray
+
+
+class Memory:
+    """Rings of observations (merge weights, rewards, weights of the rewards, slot of the decision).
+
+    Args:
+        shape: (n, K, V).
+        limit: Most records per node; then the oldest is overwritten.
+    """
+
+    _NAMES = ("x", "y", "w", "decided")
+
+    def __init__(self, shape: tuple[int, int, int], limit: int) -> None:
+        n, k, v = shape
+        self.limit = limit
+        rows = min(64, limit)
+        self.x: FloatArray = np.zeros((n, rows, k))
+        self.y: FloatArray = np.zeros((n, rows, v))
+        self.w: FloatArray = np.zeros((n, rows, v))  # precision of y
+        self.decided: IntArray = np.zeros((n, rows), dtype=np.int64)
+        self.size: IntArray = np.zeros(n, dtype=np.int64)
+        self.head: IntArray = np.zeros(n, dtype=np.int64)  # place of the next record
+
+    def add(self, row: int, x: FloatArray, y: FloatArray, w: FloatArray, decided: int) -> None:
+        """Append one record of one node."""
+        if self.size[row] == self.x.shape[1] < self.limit:
+            self._grow()
+        at = int(self.head[row])
+        self.x[row, at], self.y[row, at], self.w[row, at], self.decided[row, at] = x, y, w, decided
+        self.size[row] = min(int(self.size[row]) + 1, self.limit)
+        self.head[row] = (at + 1) % self.x.shape[1] if self.x.shape[1] == self.limit else at + 1
+
+    def _grow(self) -> None:
+        # only reached while no ring of full length exists, so every ring still is a plain list
+        rows = min(2 * self.x.shape[1], self.limit)
+        for name in self._NAMES:
+            old = getattr(self, name)
+            new = np.zeros((old.shape[0], rows, *old.shape[2:]), dtype=old.dtype)
+            new[:, : old.shape[1]] = old
+            setattr(self, name, new)
+
+    def keep_last(self, row: int, count: int) -> None:
+        """Forget all but the last `count` records of one node."""
+        kept = min(count, int(self.size[row]))
+        places = (int(self.head[row]) - kept + np.arange(kept)) % self.x.shape[1]
+        for name in self._NAMES:
+            ring = getattr(self, name)
+            ring[row, :kept] = ring[row, places]
+        self.size[row], self.head[row] = kept, kept % self.limit
+
+    def oldest(self, row: int) -> int:
+        """Return the earliest decision slot among the records of one node, -1 without records."""
+        size = int(self.size[row])
+        return int(self.decided[row, :size].min()) if size else -1
+
+    def copy(self, row: int, other: Memory) -> None:
+        """Take over node 0 of another block."""
+        self.size[row] = self.head[row] = 0
+        for i in range(int(other.size[0])):
+            self.add(row, other.x[0, i], other.y[0, i], other.w[0, i], int(other.decided[0, i]))
+
+    def precision(self, rows: IntArray) -> FloatArray:
+        """Return the mean precision of a record, summed over clusters, per node of `rows`."""
+        return np.array([self.w[r, : self.size[r]].sum() / self.size[r] for r in rows.tolist()])
+
+    def take(
+        self, rows: IntArray, picks: IntArray, scale: FloatArray
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return records as float32 tensors, ((n', B, K), (n', B, V), (n', B, V)); precisions times `scale`."""
+        node = rows[:, None]
+        weight = self.w[node, picks] * scale[:, None, None]
+        parts = (self.x[node, picks], self.y[node, picks], weight)
+        x, y, w = (torch.from_numpy(part.astype(np.float32)) for part in parts)
+        return x, y, w
+
+    def nbytes(self, row: int) -> int:
+        """Count the bytes of the records of one node."""
+        return int(self.size[row]) * sum(int(getattr(self, n)[0, :1].nbytes) for n in self._NAMES)
+
+    def snapshot(self) -> dict[str, AnyArray]:
+        """Return a copy of all state."""
+        state: dict[str, AnyArray] = {name: getattr(self, name).copy() for name in self._NAMES}
+        return {**state, "size": self.size.copy(), "head": self.head.copy()}
+
+    def restore(self, state: dict[str, AnyArray]) -> None:
+        """Put a snapshot back."""
+        for name in (*self._NAMES, "size", "head"):
+            setattr(self, name, np.array(state[name]))

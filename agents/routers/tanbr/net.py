@@ -1,0 +1,161 @@
+"""The networks of a block: one small network per node, trained together as one batch of matrices."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.routers.tanbr.memory import Memory
+from sim.arrays import AnyArray, FloatArray, IntArray
+
+_DECAY, _DECAY_SQUARED, _TINY = 0.9, 0.999, 1e-8  # Adam
+_PULL = 1e-2  # strength of the pull to the start, over the number of records
+
+
+class Nets:
+    """Networks K -> m tanh -> V of n nodes, float32, all parameters of a node in one row.
+
+    The second half of the hidden units mirrors the first with opposite outputs, so that a new network answers 0.
+
+    Args:
+        shape: (n, K, m, V).
+        lr: Step size of Adam.
+        batch: Records per gradient step, drawn with replacement.
+    """
+
+    _NAMES = ("weights", "start", "mean", "square")
+
+    def __init__(self, shape: tuple[int, int, int, int], lr: float, batch: int) -> None:
+        self.nodes, self.experts, self.width, self.clusters = shape
+        self.lr, self.batch = lr, batch
+        k, m, v = shape[1:]
+        self.cuts = [m * k, m * k + m, m * k + m + v * m, m * k + m + v * m + v]
+        self.weights, self.start, self.mean, self.square = (
+            torch.zeros(shape[0], self.cuts[-1]) for _ in self._NAMES
+        )
+        self.steps: IntArray = np.zeros(shape[0], dtype=np.int64)
+
+    @property
+    def features(self) -> int:
+        """Count the features: hidden units, the merge weights themselves, a constant."""
+        return self.width + self.experts + 1
+
+    def draw(self, row: int, rng: np.random.Generator) -> None:
+        """Give one node a new network.
+
+        Source: NeuralUCB's mirrored start (Zhou et al. 2020). Deviation: tanh units, W1 ~ N(0, 2), b1 ~ N(0, 1/4).
+        """
+        k, half, v = self.experts, self.width // 2, self.clusters
+        w1 = rng.standard_normal((half, k)) * math.sqrt(2.0)
+        b1 = rng.standard_normal(half) * 0.5
+        w2 = rng.standard_normal((v, half)) / math.sqrt(self.width)
+        parts = [np.vstack([w1, w1]), np.concatenate([b1, b1]), np.hstack([w2, -w2]), np.zeros(v)]
+        flat = np.concatenate([part.ravel() for part in parts]).astype(np.float32)
+        self.weights[row] = self.start[row] = torch.from_numpy(flat)
+        self.mean[row] = self.square[row] = 0.0
+        self.steps[row] = 0
+
+    def copy(self, row: int, other: Nets) -> None:
+        """Take over node 0 of another block."""
+        for name in self._NAMES:
+            getattr(self, name)[row] = getattr(other, name)[0]
+        self.steps[row] = other.steps[0]
+
+    def _views(self, flat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        n, (a, b, c, d) = len(flat), self.cuts
+        w1 = flat[:, :a].view(n, self.width, self.experts)
+        w2 = flat[:, b:c].view(n, self.clusters, self.width)
+        return w1, flat[:, a:b].unsqueeze(1), w2, flat[:, c:d].unsqueeze(1)
+
+    def embed(self, points: FloatArray, rows: IntArray | None = None) -> Tensor:
+        """Return the features of merges, (n, N, K) to (n, N, D) float64: 2/sqrt(m) tanh(W1 x + b1), x, 1/2.
+
+        Args:
+            points: Merge weights per node.
+            rows: Which node each leading entry belongs to; None: all nodes in order.
+        """
+        flat = self.weights if rows is None else self.weights[torch.from_numpy(rows)]
+        w1, b1, _, _ = self._views(flat)
+        x = torch.from_numpy(np.ascontiguousarray(points))
+        hidden = torch.tanh(torch.bmm(x.float(), w1.transpose(1, 2)) + b1)
+        out = torch.empty(*x.shape[:2], self.features, dtype=torch.float64)
+        out[..., : self.width] = hidden
+        out[..., : self.width] *= 2.0 / math.sqrt(self.width)
+        out[..., self.width : -1] = x
+        out[..., -1] = 0.5
+        return out
+
+    def train(
+        self, rows: IntArray, memory: Memory, rngs: list[np.random.Generator], steps: int
+    ) -> None:
+        """Take gradient steps for some nodes, each on records that its own stream draws.
+
+        Loss per record: sum_v weight_v (f_v(x) - y_v)^2 / 2, plus a pull to the start.
+        """
+        if not len(rows) or not steps:
+            return
+        at = torch.from_numpy(rows)
+        state = [getattr(self, name)[at] for name in self._NAMES]
+        records = memory.size[rows]
+        picks = np.stack(
+            [rngs[r].integers(0, memory.size[r], size=(steps, self.batch)) for r in rows.tolist()]
+        )
+        scale = self.clusters / memory.precision(rows)
+        pull = torch.from_numpy((_PULL / records).astype(np.float32)).unsqueeze(1)
+        for step in range(steps):
+            x, y, w = memory.take(rows, picks[:, step], scale)
+            gradient = self._gradient(state[0], x, y, w)
+            gradient += pull * (state[0] - state[1])
+            self.steps[rows] += 1
+            self._adam(state, gradient, self.steps[rows])
+        for name, value in zip(self._NAMES, state, strict=True):
+            getattr(self, name)[at] = value
+
+    def _gradient(self, flat: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        w1, b1, w2, b2 = self._views(flat)
+        hidden = torch.tanh(torch.baddbmm(b1, x, w1.transpose(1, 2)))
+        error = (torch.baddbmm(b2, hidden, w2.transpose(1, 2)) - y).mul_(w)  # (n, batch, V)
+        back = torch.bmm(error, w2).mul_(1.0 - hidden * hidden)  # (n, batch, m)
+        parts = [
+            torch.bmm(back.transpose(1, 2), x),
+            back.sum(1),
+            torch.bmm(error.transpose(1, 2), hidden),
+            error.sum(1),
+        ]
+        return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+    def _adam(self, state: list[Tensor], gradient: Tensor, steps: IntArray) -> None:
+        """Step once.
+
+        Source: Kingma and Ba 2015. Deviation: none.
+        """
+        weights, _, mean, square = state
+        mean.lerp_(gradient, 1.0 - _DECAY)
+        square.mul_(_DECAY_SQUARED).addcmul_(gradient, gradient, value=1.0 - _DECAY_SQUARED)
+        first = torch.from_numpy((self.lr / (1.0 - _DECAY**steps)).astype(np.float32)).unsqueeze(1)
+        second = torch.from_numpy(
+            (1.0 / np.sqrt(1.0 - _DECAY_SQUARED**steps)).astype(np.float32)
+        ).unsqueeze(1)
+        weights.sub_(mean.mul(first).div_(square.sqrt().mul_(second).add_(_TINY)))
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes of one node's network with its optimiser."""
+        return len(self._NAMES) * self.cuts[-1] * 4
+
+    def snapshot(self) -> dict[str, AnyArray]:
+        """Return a copy of all state."""
+        state: dict[str, AnyArray] = {
+            name: getattr(self, name).numpy().copy() for name in self._NAMES
+        }
+        state["steps"] = self.steps.copy()
+        return state
+
+    def restore(self, state: dict[str, AnyArray]) -> None:
+        """Put a snapshot back."""
+        for name in self._NAMES:
+            setattr(self, name, torch.from_numpy(np.array(state[name])))
+        self.steps = np.array(state["steps"])
