@@ -91,7 +91,9 @@ def _resolve_builtin(name: str) -> Path:
         path = folder / f"{name}.safetensors"
         if path.is_file():
             return path
-    raise InputError(f"checkpoint builtin:{name} is not trained yet: run `moedge train {name}` once")
+    raise InputError(
+        f"checkpoint builtin:{name} is not trained yet: run `moedge train {name}` once"
+    )
 
 
 def _only_checkpoint(folder: Path) -> Path:
@@ -99,7 +101,9 @@ def _only_checkpoint(folder: Path) -> Path:
     found = sorted(folder.glob("*.safetensors"))
     if len(found) != 1:
         names = ", ".join(p.name for p in found) or "none"
-        raise InputError(f"checkpoint folder {str(folder)!r}: expected one .safetensors file, found {names}")
+        raise InputError(
+            f"checkpoint folder {str(folder)!r}: expected one .safetensors file, found {names}"
+        )
     return found[0]
 
 
@@ -124,7 +128,9 @@ def read_header(path: Path) -> Header:
         raise InputError(f"{file}: format: expected {FORMAT!r}, found {raw.get('format')!r}")
     card = _card(raw.get("card"), f"{file}: card")
     shape = _shape(raw.get("shape"), f"{file}: shape")
-    header = Header(card, shape, _int(raw, "file_bytes", str(file)), _text(raw, "file_sha256", str(file)))
+    header = Header(
+        card, shape, _int(raw, "file_bytes", str(file)), _text(raw, "file_sha256", str(file))
+    )
     _agree(header, file)
     return header
 
@@ -148,7 +154,9 @@ def write_header(path: Path, header: Header) -> None:
 def _header_json(file: Path) -> Mapping[str, Any]:
     """Parse a header file into a mapping, within a size limit."""
     if not file.is_file():
-        raise InputError(f"{file}: missing: a checkpoint is a .safetensors file and its .json header")
+        raise InputError(
+            f"{file}: missing: a checkpoint is a .safetensors file and its .json header"
+        )
     if file.stat().st_size > _HEADER_LIMIT_BYTES:
         raise InputError(f"{file}: larger than {_HEADER_LIMIT_BYTES} bytes")
     try:
@@ -195,7 +203,9 @@ def _shape(raw: object, where: str) -> ModelShape:
     names = [f.name for f in fields(ModelShape)]
     values = _exactly(_mapping(raw, where), names, where)
     if values["kind"] not in get_args(InputKind):
-        raise InputError(f"{where}.kind: expected one of {get_args(InputKind)}, found {values['kind']!r}")
+        raise InputError(
+            f"{where}.kind: expected one of {get_args(InputKind)}, found {values['kind']!r}"
+        )
     counts = {k: _int(values, k, where) for k in names if k != "kind"}
     for name, (low, high) in _RANGES.items():
         if not low <= counts[name] <= high:

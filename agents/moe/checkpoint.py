@@ -46,7 +46,9 @@ class Tables:
         """Return the warm-start table; a cluster without items has reward 0 and count 0."""
         count = self.cluster_task_count.sum(1).astype(np.float64)
         reward = self.calibration_correct / np.maximum(count, 1.0)
-        return Calibration(self.calibration_weights.astype(np.float64), reward, count, count / count.sum())
+        return Calibration(
+            self.calibration_weights.astype(np.float64), reward, count, count / count.sum()
+        )
 
     def oracle(self, pool_sizes: tuple[int, ...]) -> Oracle | None:
         """Return the true accuracy table, or None if the checkpoint was built without."""
@@ -60,7 +62,9 @@ class Tables:
         """Return P(task | cluster), (V, M); uniform for a cluster without items."""
         count = self.cluster_task_count.astype(np.float64)
         total = count.sum(1, keepdims=True)
-        share: FloatArray = np.where(total > 0.0, count / np.maximum(total, 1.0), 1.0 / count.shape[1])
+        share: FloatArray = np.where(
+            total > 0.0, count / np.maximum(total, 1.0), 1.0 / count.shape[1]
+        )
         return share
 
 
@@ -115,7 +119,9 @@ def load(path: Path) -> Checkpoint:
     arrays = _parse(path, header)
     _check_arrays(arrays, header.card, header.shape, str(path))
     model = Encoder(header.shape)
-    weights = {n.removeprefix(_MODEL): torch.tensor(a) for n, a in arrays.items() if n.startswith(_MODEL)}
+    weights = {
+        n.removeprefix(_MODEL): torch.tensor(a) for n, a in arrays.items() if n.startswith(_MODEL)
+    }
     model.load_state_dict(weights)
     if weights_digest(model) != header.card.digest:
         raise InputError(f"{path}: the weights do not match card.digest")
@@ -140,10 +146,14 @@ def _parse(path: Path, header: Header) -> dict[str, AnyArray]:
     """Read the file, compare size and sum with the header, and parse it."""
     size = path.stat().st_size
     if size != header.file_bytes or size > _LIMIT_BYTES:
-        raise InputError(f"{path}: expected {header.file_bytes} bytes (at most {_LIMIT_BYTES}), found {size}")
+        raise InputError(
+            f"{path}: expected {header.file_bytes} bytes (at most {_LIMIT_BYTES}), found {size}"
+        )
     data = path.read_bytes()
     if sha256(data).hexdigest() != header.file_sha256:
-        raise InputError(f"{path}: sha256 differs from the header: the file is damaged or was replaced")
+        raise InputError(
+            f"{path}: sha256 differs from the header: the file is damaged or was replaced"
+        )
     try:
         arrays: dict[str, AnyArray] = parse(data)
     except (SafetensorError, KeyError, ValueError) as error:
@@ -159,7 +169,10 @@ def _expected(card: ModelCard, shape: ModelShape) -> dict[str, tuple[tuple[int, 
     pool, tokens = card.pool_size, shape.kind == "tokens"
     e, m, v = shape.experts, len(card.tasks), card.clusters
     return expected | {
-        "inputs": ((pool, shape.tokens) if tokens else (pool, shape.tokens - 1, shape.patch), "uint8"),
+        "inputs": (
+            (pool, shape.tokens) if tokens else (pool, shape.tokens - 1, shape.patch),
+            "uint8",
+        ),
         "labels": ((pool,), "uint8"),
         "token_weights": ((shape.vocab if tokens else 1,), "float32"),
         "centroids": ((v, shape.d_model), "float32"),
@@ -186,7 +199,9 @@ def _check_arrays(arrays: Arrays, card: ModelCard, shape: ModelShape, where: str
 
 def _check_array(array: AnyArray, dims: tuple[int, ...], dtype: str, where: str) -> None:
     """Refuse one tensor of the wrong shape or dtype, or with a value that is not finite."""
-    fits = array.ndim == len(dims) and all(d in (_FREE, n) for d, n in zip(dims, array.shape, strict=True))
+    fits = array.ndim == len(dims) and all(
+        d in (_FREE, n) for d, n in zip(dims, array.shape, strict=True)
+    )
     if not fits or array.dtype != np.dtype(dtype):
         raise InputError(f"{where}: expected {dtype} {dims}, found {array.dtype} {array.shape}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -200,7 +215,9 @@ def _check_values(arrays: Arrays, card: ModelCard, shape: ModelShape, where: str
         limits["inputs"] = shape.vocab
     for name, limit in limits.items():
         if int(arrays[name].max()) >= limit:
-            raise InputError(f"{where}: {name}: expected values below {limit}, found {arrays[name].max()}")
+            raise InputError(
+                f"{where}: {name}: expected values below {limit}, found {arrays[name].max()}"
+            )
     for name in ("calibration_weights", "oracle_weights", "task_to_expert"):
         rows = arrays[name].astype(np.float64)
         if (rows < 0.0).any() or not np.allclose(rows.sum(1), 1.0, atol=1e-6):
@@ -209,6 +226,8 @@ def _check_values(arrays: Arrays, card: ModelCard, shape: ModelShape, where: str
     for name, bound in most.items():
         correct, weights = arrays[f"{name}_correct"], arrays[f"{name}_weights"]
         if len(correct) != len(weights) or (correct < 0).any() or (correct > bound).any():
-            raise InputError(f"{where}: {name}_correct: expected one row per weights, counts within the items")
+            raise InputError(
+                f"{where}: {name}_correct: expected one row per weights, counts within the items"
+            )
     if not arrays["cluster_task_count"].sum() > 0 or not len(arrays["calibration_weights"]):
         raise InputError(f"{where}: the calibration tables are empty")

@@ -163,7 +163,9 @@ class MoELayer(nn.Module):
         for e in range(self.experts):
             rows, slot = (ids == e).nonzero(as_tuple=True)
             if len(rows):
-                out.index_add_(0, rows, apply_ffn(tokens[rows], self._single(One(e))) * gates[rows, slot, None])
+                out.index_add_(
+                    0, rows, apply_ffn(tokens[rows], self._single(One(e))) * gates[rows, slot, None]
+                )
         return out.reshape(x.shape)
 
 

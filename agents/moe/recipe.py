@@ -48,11 +48,18 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for field in ("overlap", "aware"):
-            _require(0.0 <= getattr(self, field) <= 1.0, field, "a share in [0, 1]", getattr(self, field))
+            _require(
+                0.0 <= getattr(self, field) <= 1.0, field, "a share in [0, 1]", getattr(self, field)
+            )
         for field in _COUNTS:
             _require(getattr(self, field) >= 1, field, "at least 1", getattr(self, field))
         _require(self.layers >= 2, "layers", "at least 2", self.layers)
-        _require(self.d_model % self.heads == 0, "d_model", f"a multiple of heads ({self.heads})", self.d_model)
+        _require(
+            self.d_model % self.heads == 0,
+            "d_model",
+            f"a multiple of heads ({self.heads})",
+            self.d_model,
+        )
         _require(self.seed >= 0 and self.data_seed >= 0, "seed", ">= 0", self.seed)
 
 

@@ -53,7 +53,9 @@ class Runtime:
         """
         return cls(load(resolve(reference)))
 
-    def score_merged(self, weights: Sequence[float], inputs: IntArray) -> tuple[BoolArray, FloatArray]:
+    def score_merged(
+        self, weights: Sequence[float], inputs: IntArray
+    ) -> tuple[BoolArray, FloatArray]:
         """Answer requests with one merged expert per layer.
 
         Args:
@@ -70,7 +72,9 @@ class Runtime:
             raise ShapeError(f"input ids: expected 0..{len(self._labels) - 1}")
         merged = self._merge(tuple(map(float, weights)))
         rows = torch.from_numpy(np.ascontiguousarray(inputs, np.int64))
-        parts = [(self._scorer.logits(merged, rows[p]), self._labels[rows[p]]) for p in chunks(len(rows))]
+        parts = [
+            (self._scorer.logits(merged, rows[p]), self._labels[rows[p]]) for p in chunks(len(rows))
+        ]
         if not parts:
             return np.zeros(0, np.bool_), np.zeros(0)
         return judge(torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts]))
@@ -108,4 +112,6 @@ class Runtime:
             raise InputError(f"task: expected 0..{len(sizes) - 1}, found {task}")
         start = sum(sizes[:task])
         merged = self._merge(tuple(map(float, weights)))
-        return float(self._scorer.correct(merged, self._labels, range(start, start + sizes[task])).mean())
+        return float(
+            self._scorer.correct(merged, self._labels, range(start, start + sizes[task])).mean()
+        )

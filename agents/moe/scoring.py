@@ -93,7 +93,9 @@ class MergedScorer:
             ShapeError: There are not E weights.
         """
         if len(weights) != self.model.shape.experts:
-            raise ShapeError(f"expected {self.model.shape.experts} merge weights, found {len(weights)}")
+            raise ShapeError(
+                f"expected {self.model.shape.experts} merge weights, found {len(weights)}"
+            )
         w = torch.tensor(weights, dtype=torch.float32)
         with torch.inference_mode():
             return tuple(block.moe.merged(w) for block in self._blocks)

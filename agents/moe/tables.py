@@ -19,7 +19,10 @@ _DRAWN_SHARE = 0.3  # of the rows after the fixed ones; the rest is local search
 _ALPHAS = (0.3, 1.0)
 _SEARCHED_MIXES = 96
 _PARENTS = 8
-_WIDTH, _SHRINK = 0.25, 0.9  # spread of a proposal, and its decay with every proposal for the same mix
+_WIDTH, _SHRINK = (
+    0.25,
+    0.9,
+)  # spread of a proposal, and its decay with every proposal for the same mix
 
 
 def vertices(experts: int) -> FloatArray:

@@ -94,7 +94,9 @@ def _to_cache(recipe: Recipe, model: Encoder) -> None:
     partial = folder / "weights.bin.tmp"
     save_file(model.state_dict(), partial)
     partial.replace(folder / "weights.bin")
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
+    (folder / "recipe.json").write_text(
+        json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8"
+    )
 
 
 class _Training:
@@ -123,16 +125,22 @@ class _Training:
     def _dense(self) -> None:
         """Train all experts as one, briefly: a base that still needs specialists."""
         steps = self.recipe.dense_steps
-        optimiser = torch.optim.AdamW(self.others, lr=self.recipe.dense_lr, weight_decay=0.01, fused=True)
+        optimiser = torch.optim.AdamW(
+            self.others, lr=self.recipe.dense_lr, weight_decay=0.01, fused=True
+        )
         for step in self._steps("dense", steps, optimiser):
             inputs, labels = self._all_tasks()
-            self._descend(optimiser, F.cross_entropy(self.model(inputs, Dense()).logits, labels), step)
+            self._descend(
+                optimiser, F.cross_entropy(self.model(inputs, Dense()).logits, labels), step
+            )
 
     def _branch(self) -> None:
         """Train one expert per task, sometimes through a merge."""
         steps = self.recipe.branch_steps
         groups = [{"params": self.others}, {"params": self.routers, "lr": _ROUTER_LR}]
-        optimiser = torch.optim.AdamW(groups, lr=self.recipe.branch_lr, weight_decay=0.0, fused=True)
+        optimiser = torch.optim.AdamW(
+            groups, lr=self.recipe.branch_lr, weight_decay=0.0, fused=True
+        )
         for step in self._steps("branch", steps, optimiser):
             merged = float(torch.rand((), generator=self.draws)) < self.recipe.aware
             self._descend(optimiser, self._slot_loss() if merged else self._branch_loss(), step)

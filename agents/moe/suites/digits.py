@@ -44,7 +44,9 @@ def build(recipe: Recipe) -> Suite:
     pictures, digits = images()
     rest = len(digits) - recipe.calibration_items - recipe.service_items
     if rest < 1:
-        raise InputError(f"recipe: digits has {len(digits)} images, calibration and service take them all")
+        raise InputError(
+            f"recipe: digits has {len(digits)} images, calibration and service take them all"
+        )
     streams = Streams(recipe.data_seed)
     order = streams.stream("suite", "digits", "order").permutation(len(digits))
     train, calibration, service = np.split(order, [rest, rest + recipe.calibration_items])

@@ -23,7 +23,21 @@ CLASSES = 4
 TOKENS = 16  # the longest sentence, CLS included
 _NOUNS, _VERBS, _ADJECTIVES = 8, 5, 4  # stems per lexicon; adjectives of each sign
 _SHARED = len(TASKS)  # the lexicon common to all tenants
-_FUNCTION = ("<pad>", "<cls>", "##s", "##ed", "this", "these", "at", "during", "because", "by", "but", "is", "not")
+_FUNCTION = (
+    "<pad>",
+    "<cls>",
+    "##s",
+    "##ed",
+    "this",
+    "these",
+    "at",
+    "during",
+    "because",
+    "by",
+    "but",
+    "is",
+    "not",
+)
 _STEMS = _NOUNS + _VERBS + 2 * _ADJECTIVES
 VOCAB = len(_FUNCTION) + (_SHARED + 1) * _STEMS
 _WORD = {word: i for i, word in enumerate(_FUNCTION)}
@@ -54,7 +68,12 @@ def _name(token: int) -> str:
         return _FUNCTION[token]
     lexicon, stem = divmod(token - len(_FUNCTION), _STEMS)
     owner = "common" if lexicon == _SHARED else f"tenant{lexicon}"
-    for kind, count in (("noun", _NOUNS), ("verb", _VERBS), ("good", _ADJECTIVES), ("bad", _ADJECTIVES)):
+    for kind, count in (
+        ("noun", _NOUNS),
+        ("verb", _VERBS),
+        ("good", _ADJECTIVES),
+        ("bad", _ADJECTIVES),
+    ):
         if stem < count:
             return f"{kind}{stem}.{owner}"
         stem -= count
@@ -114,7 +133,9 @@ def _answers(facts: Mapping[str, IntArray]) -> Mapping[str, IntArray]:
     }
 
 
-def _words(rng: np.random.Generator, facts: Mapping[str, IntArray], task: int, overlap: float) -> IntArray:
+def _words(
+    rng: np.random.Generator, facts: Mapping[str, IntArray], task: int, overlap: float
+) -> IntArray:
     """Draw the content words (n, 5): subject, verb, object, place, adjective; each from its own or the common lexicon."""
     n = len(facts["past"])
     lexicon = np.where(rng.random((n, 5)) < overlap, _SHARED, task)
@@ -124,7 +145,10 @@ def _words(rng: np.random.Generator, facts: Mapping[str, IntArray], task: int, o
             _NOUNS + rng.integers(_VERBS, size=n),
             2 * facts["object_topic"] + rng.integers(2, size=n),
             _NOUNS + rng.integers(_VERBS, size=n),
-            _NOUNS + _VERBS + _ADJECTIVES * (1 - facts["positive"]) + rng.integers(_ADJECTIVES, size=n),
+            _NOUNS
+            + _VERBS
+            + _ADJECTIVES * (1 - facts["positive"])
+            + rng.integers(_ADJECTIVES, size=n),
         ],
         axis=1,
     )

@@ -21,7 +21,9 @@ class Split:
 
     def __post_init__(self) -> None:
         if self.inputs.shape[:2] != self.labels.shape or self.inputs.dtype != np.uint8:
-            raise ShapeError(f"split: inputs {self.inputs.shape} do not match labels {self.labels.shape}")
+            raise ShapeError(
+                f"split: inputs {self.inputs.shape} do not match labels {self.labels.shape}"
+            )
 
     @property
     def tasks(self) -> int:
