@@ -1,13 +1,14 @@
-"""The plug-ins that a scenario can name, described without importing one: docstrings are read from the sources."""
+"""The plug-ins that a scenario can name, described from their sources without importing one."""
 
 from __future__ import annotations
 
 import ast
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sim.registry import Registry
+if TYPE_CHECKING:
+    from sim.registry import Registry
 
 
 def registries() -> tuple[Registry, ...]:
@@ -43,9 +44,10 @@ def is_oracle(kind: str) -> bool:
 
 
 def class_sources(row: str) -> list[ast.ClassDef]:
-    """Return the syntax trees of the class that a registry row `module:Class` names and of its bases in that file.
+    """Return the syntax trees of a registry row's class and of its bases in the same file.
 
-    Finding the file imports the parent package only, which holds nothing but its table. Empty when there is no file.
+    Finding the file imports the parent package only, which holds nothing but its table. Empty when
+    there is no file.
     """
     module, _, name = row.partition(":")
     try:

@@ -16,7 +16,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="First contact: moedge demo. Exit codes: 0 ok, 1 a trial failed, 2 bad input, 3 an assert: was breached.",
+    epilog="First contact: moedge demo. "
+    "Exit codes: 0 ok, 1 a trial failed, 2 bad input, 3 an assert: was breached, 130 interrupted.",
 )
 
 FIRST, LOOK, MORE = "Run", "Look", "Help yourself"

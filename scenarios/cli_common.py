@@ -1,4 +1,4 @@
-"""What all verbs share: exit codes, messages instead of tracebacks, and a stdout that carries JSON only."""
+"""What all verbs share: exit codes, messages instead of tracebacks, a clean stdout."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from scenarios.files import plain
 from scenarios.progress import say
-from scenarios.results import plain
 from sim.errors import InputError, SimError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OK, TRIAL_FAILED, BAD_INPUT, BREACHED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
@@ -54,13 +56,13 @@ def guarded() -> Iterator[None]:
 
 
 def resume_line() -> str:
-    """Return the command that goes on where this one stopped (`--fresh` would throw the results away)."""
+    """Return the command that goes on from here (`--fresh` would throw the results away)."""
     return shlex.join(["moedge", *(word for word in sys.argv[1:] if word != "--fresh")])
 
 
 @contextmanager
 def json_only(wanted: bool) -> Iterator[None]:
-    """Send everything that anyone prints to stderr while a verb with `--json` works (Ray, libraries, hosts)."""
+    """Send what anyone prints (Ray, libraries) to stderr while a verb with `--json` works."""
     if not wanted:
         yield
         return
@@ -76,7 +78,7 @@ def json_only(wanted: bool) -> Iterator[None]:
 
 
 def _divert() -> int | None:
-    """Point file descriptor 1 at stderr and return a copy of the old one; None where there is no such file."""
+    """Point file descriptor 1 at stderr and return a copy of the old one, None if that fails."""
     try:
         kept = os.dup(1)
         os.dup2(2, 1)

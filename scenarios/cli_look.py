@@ -1,9 +1,9 @@
-"""Verbs that look, explain and prepare: report, serve, check, init, scenarios, policies, schema, train, doctor."""
+"""Verbs that look, explain and prepare: report, check, init, policies, train, doctor, ..."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -69,6 +69,8 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check scenario files: every mistake, each with its place and the nearest right word."""
+    from scenarios.checking import check_one
+
     with guarded(), json_only(as_json):
         found = [check_one(name) for name in scenario]
         for facts in found:
@@ -84,35 +86,6 @@ def check(
         raise typer.Exit(BAD_INPUT)
 
 
-def check_one(name: str) -> dict[str, Any]:
-    """Check one scenario up to the point where a simulation would be built.
-
-    Returns:
-        scenario, ok, errors (one text per mistake), resolved (None when there are mistakes), hash.
-    """
-    from scenarios import loader
-    from scenarios.build import build_world, policies
-    from scenarios.trial import read_card
-
-    try:
-        scenario = loader.load(name, ())
-        build_world(scenario, scenario.seed, read_card(scenario))
-        policies(scenario)
-    except InputError as error:
-        problems = getattr(
-            error, "problems", (error,)
-        )  # a ScenarioError carries every mistake of the file
-        return {
-            "scenario": name,
-            "ok": False,
-            "errors": [*map(str, problems)],
-            "resolved": None,
-            "hash": None,
-        }
-    text, digest = loader.resolved(scenario), loader.scenario_hash(scenario)
-    return {"scenario": name, "ok": True, "errors": [], "resolved": text, "hash": digest}
-
-
 def mistakes(count: int) -> str:
     """Write a number of mistakes."""
     return "1 mistake" if count == 1 else f"{count} mistakes"
@@ -120,8 +93,8 @@ def mistakes(count: int) -> str:
 
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path()) -> None:
     """Write a scenario to start from, and its schema for the editor."""
+    from scenarios.files import write_text
     from scenarios.library_index import bundled_text, schema_json
-    from scenarios.results import write_text
 
     with guarded():
         files = {"scenario.yaml": bundled_text("quickstart"), "scenario.schema.json": schema_json()}
@@ -132,7 +105,8 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path()) -> Non
             write_text(folder / name, text)
             say(f"wrote {folder / name}")
         say(
-            f"next: moedge check {folder / 'scenario.yaml'}, then moedge run {folder / 'scenario.yaml'}"
+            f"next: moedge check {folder / 'scenario.yaml'}, "
+            f"then moedge run {folder / 'scenario.yaml'}"
         )
 
 

@@ -10,10 +10,10 @@ import typer
 
 from scenarios.cli_common import BREACHED, TRIAL_FAILED, emit, guarded, json_only, words
 from scenarios.progress import division_words, say, view_for
-from sim.errors import InputError
 
 if TYPE_CHECKING:
-    from scenarios.experiment import Grid, Order, Outcome
+    from scenarios.experiment import Outcome
+    from scenarios.planning import Grid
 
 Settings = Annotated[
     list[str] | None,
@@ -40,11 +40,11 @@ RayAddress = Annotated[
     str | None, typer.Option("--ray-address", metavar="A", help="An existing Ray cluster.")
 ]
 
-# first contact: long enough for the routers to tell apart and for the drift to happen, short enough to wait for
+# first contact: long enough to tell the policies apart, short enough to wait for
 DEMO_POLICIES, DEMO_SEEDS, DEMO_SETTINGS = ("tanbr", "top2", "uniform"), (1, 2, 3), ()
 
 
-def run(  # noqa: PLR0913
+def run(  # noqa: PLR0913, PLR0917
     scenario: Annotated[
         str, typer.Argument(help="A file, or a bundled name (see `moedge scenarios`).")
     ],
@@ -64,41 +64,17 @@ def run(  # noqa: PLR0913
     as_json: Json = False,
 ) -> None:
     """Run one trial: one policy, one seed."""
-    from scenarios.experiment import plan
+    from scenarios.planning import plan, single
     from scenarios.trial import Hosting
 
     with guarded(), json_only(as_json):
         hosting = Hosting(ray=not inline, ray_address=ray_address or "local", shards=shards)
-        grid = plan(
-            _order(scenario, settings, policy, (seed,) if seed is not None else None, out, hosting)
-        )
+        grid = plan(single(scenario, settings or (), policy, seed, out, hosting))
         outcome = _only_trial(grid)
         breached = _finish(grid, outcome, None)
     if as_json:
         emit(trial_facts(outcome, breached))
     _leave(outcome, breached)
-
-
-def _order(
-    scenario: str,
-    settings: list[str] | None,
-    policy: str | None,
-    seeds: Any,
-    out: Path,
-    hosting: Any,
-) -> Order:
-    """Return the order of a single trial: one policy, one seed, no axes."""
-    from scenarios import loader, overrides
-    from scenarios.experiment import Order, first_policy
-
-    fixed, axes = overrides.split_axes(tuple(settings or ()))
-    if axes:
-        raise InputError(
-            f"--set {next(iter(axes))}: several values make a grid; use `moedge compare`"
-        )
-    loaded = loader.load(scenario, fixed)
-    chosen = (policy,) if policy else first_policy(loaded)
-    return Order(scenario, tuple(settings or ()), chosen, seeds or (loaded.seed,), out, hosting)
 
 
 def _only_trial(grid: Grid) -> Outcome:
@@ -110,7 +86,8 @@ def _only_trial(grid: Grid) -> Outcome:
     found = outcome.rows[0]["digest"]
     if before is not None and before.done and found and before.digest != found:
         say(
-            f"warning: an earlier run of this trial had digest {before.digest}, this one has {found}"
+            f"warning: an earlier run of this trial had digest {before.digest}, "
+            f"this one has {found}"
         )
     return outcome
 
@@ -141,8 +118,9 @@ def compare(  # noqa: PLR0913, PLR0917
     out: Out = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Run policies x seeds x axis values on all cores, and compare. Repeating the command resumes."""
-    from scenarios.experiment import Order, execute, parse_seeds, plan
+    """Run policies x seeds x axis values on all cores and compare; repeating it resumes."""
+    from scenarios.experiment import execute
+    from scenarios.planning import Order, parse_seeds, plan
 
     with guarded(), json_only(as_json):
         wanted = parse_seeds(seeds) if seeds else ()
@@ -190,12 +168,13 @@ def check_baseline(grid: Grid, baseline: str | None) -> None:
 
 def show_plan(grid: Grid, *, fresh: bool, retry_failed: bool) -> dict[str, Any]:
     """Say what a compare would do, and return it."""
-    from scenarios.experiment import divide
+    from scenarios.planning import divide
 
     division = divide(grid, fresh=fresh, retry_failed=retry_failed)
     axes = {key: sorted({job.axes[key] for job in grid.jobs}) for key in grid.jobs[0].axes}
     say(
-        f"{grid.scenario.name}: {len(grid.jobs)} trials in {grid.folder.root}: {division_words(division)}"
+        f"{grid.scenario.name}: {len(grid.jobs)} trials in {grid.folder.root}: "
+        f"{division_words(division)}"
     )
     say(f"  policies: {', '.join(grid.policies)}")
     say(f"  seeds: {', '.join(map(str, grid.seeds))}")
@@ -217,7 +196,8 @@ def demo(out: Out = Path("runs")) -> None:
     """Run a small comparison of three policies, print it, and write the report (under a minute)."""
     from analysis.report import write_report
 
-    from scenarios.experiment import Order, execute, plan
+    from scenarios.experiment import execute
+    from scenarios.planning import Order, plan
 
     with guarded():
         grid = plan(Order("quickstart", DEMO_SETTINGS, DEMO_POLICIES, DEMO_SEEDS, out))
@@ -233,32 +213,36 @@ def demo(out: Out = Path("runs")) -> None:
     _leave(outcome, breached)
 
 
-# --- what every run ends with ----------------------------------------------------------------------------
+# --- what every run ends with -------------------------------------------------------------------
 
 
 def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
-    """Show the table, the failures and the asserted targets; return the targets that were missed."""
-    from scenarios.table import show_asserts, show_comparison, show_failures
+    """Show the table, the failures and the asserted targets; return the missed ones."""
+    from scenarios.targets import measure
+    from scenarios.table import show_comparison, show_failures
 
     show_failures(outcome.failures)
     if outcome.good():
-        show_comparison(outcome.good(), baseline or grid.policies[0])
+        show_comparison(
+            outcome.good(), baseline or grid.policies[0], outcome.axes, oracles_of(grid)
+        )
     say(f"results: {outcome.run_dir}")
-    return show_asserts(grid.scenario, outcome.good())
+    found = measure(grid.scenario.assertions, outcome.good(), outcome.axes)
+    for finding in found:
+        say(str(finding))
+    return [str(finding) for finding in found if not finding.kept]
+
+
+def oracles_of(grid: Grid) -> list[str]:
+    """Return the labels of policies that see what no real router can."""
+    from scenarios.catalogue import is_oracle
+
+    return sorted({job.label for job in grid.jobs if job.policy and is_oracle(job.policy.kind)})
 
 
 def trial_facts(outcome: Outcome, breached: list[str]) -> dict[str, Any]:
     """Return what `run --json` prints: digest, run_dir, summary, and how it ended."""
-    return {"run_dir": str(outcome.run_dir), **split_row(outcome.rows[0]), "breached": breached}
-
-
-_ABOUT = ("id", "policy", "seed", "state", "digest", "workload_digest", "stage", "message")
-
-
-def split_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Part a trial's row into who it is and its summary."""
-    about = {name: row[name] for name in _ABOUT}
-    return {**about, "summary": {name: value for name, value in row.items() if name not in _ABOUT}}
+    return {"run_dir": str(outcome.run_dir), **outcome.facts(outcome.rows[0]), "breached": breached}
 
 
 def experiment_facts(outcome: Outcome, breached: list[str], baseline: str | None) -> dict[str, Any]:
@@ -270,12 +254,12 @@ def experiment_facts(outcome: Outcome, breached: list[str], baseline: str | None
         "ran": outcome.ran,
         "failed": len(outcome.failures),
         "breached": breached,
-        "trials": [split_row(row) for row in outcome.rows],
+        "trials": [outcome.facts(row) for row in outcome.rows],
     }
 
 
 def _leave(outcome: Outcome, breached: list[str]) -> None:
-    """Leave with the exit code that says how it went; a failed trial weighs more than a missed target."""
+    """Leave with the exit code that fits; a failed trial weighs more than a missed target."""
     if outcome.failures:
         raise typer.Exit(TRIAL_FAILED)
     if breached:

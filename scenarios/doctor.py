@@ -1,4 +1,4 @@
-"""What may be missing or broken on this machine, each with the line that mends it. Imports nothing heavy."""
+"""What may be missing or broken on this machine, each with the line that mends it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from scenarios.provenance import NameTaken, check_names, code_version, distribution_version
+from scenarios.provenance import NameTakenError, check_names, code_version, distribution_version
 
 _LEAST_FREE_BYTES = 2 * 2**30
 _BROWSERS = (
@@ -95,7 +95,7 @@ def _torch_build() -> Finding:
 def _names() -> Finding:
     try:
         check_names()
-    except NameTaken as error:
+    except NameTakenError as error:
         return Finding("package names", "taken", False, str(error))
     return Finding("package names", "free")
 

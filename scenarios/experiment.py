@@ -1,76 +1,37 @@
-"""An experiment: the grid of policies, seeds and axis values of one scenario, run on all cores, resumable.
+"""An experiment: a grid of policies, seeds and axis values, run on all cores, resumable.
 
-A trial that is done is never run again; a failed one only when asked; a killed one leaves no status and is simply
-still to do. Every row is read back from disk, so a resumed experiment and an undisturbed one end with the same bytes.
+A trial that is done is never run again; a failed one only when asked; a killed one leaves no
+status and is simply
+still to do. Every row is read back from disk, so a resumed experiment and an undisturbed one end
+with the same bytes.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scenarios import loader, overrides
+from scenarios import loader
+from scenarios.files import StorageError, write_text
+from scenarios.planning import divide
 from scenarios.provenance import Provenance
-from scenarios.results import DONE, RunFolder, Status, StorageError, write_text
-from scenarios.trial import Hosting, TrialJob, TrialResult, read_card, run_trial
-from sim.errors import InputError, SimError
+from scenarios.results import DONE, RunFolder, Status
+from scenarios.trial import TrialJob, TrialResult, run_trial
+from sim.errors import SimError
 
 if TYPE_CHECKING:
+    from scenarios.planning import Grid
     from scenarios.progress import View
-    from scenarios.schema import Scenario
 
-DEFAULT_SEEDS = 5
-_MOST_TRIALS = 100_000
+_ABOUT = ("id", "policy", "seed", "state", "digest", "workload_digest", "stage", "message")
 
 
-class UnequalWorlds(SimError):
-    """Two policies met different workloads under one seed, so their difference would mean nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the user asked for. Empty `policies` and `seeds` mean: as the scenario says."""
-
-    source: str
-    settings: tuple[str, ...] = ()  # "key=value" or, for an axis, "key=value1,value2"
-    policies: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    out: Path = Path("runs")
-    hosting: Hosting = Hosting()
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A planned experiment: nothing of it has been run or written yet."""
-
-    scenario: Scenario
-    jobs: tuple[TrialJob, ...]
-    folder: RunFolder
-    checkpoint: str | None  # sha256 of the weights
-
-    @property
-    def seeds(self) -> list[int]:
-        """Return the seeds, ascending."""
-        return sorted({job.seed for job in self.jobs})
-
-    @property
-    def policies(self) -> list[str]:
-        """Return the labels of the policies, in the order asked for."""
-        return list(dict.fromkeys(job.label for job in self.jobs))
-
-
-@dataclass(frozen=True, slots=True)
-class Division:
-    """Which trials of a grid are finished, which failed before and are kept so, and which will run."""
-
-    kept: tuple[TrialJob, ...]
-    failed: tuple[TrialJob, ...]
-    todo: tuple[TrialJob, ...]
+class UnequalWorldsError(SimError):
+    """Two policies met different workloads under one seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,105 +42,21 @@ class Outcome:
     rows: tuple[dict[str, Any], ...]
     policies: tuple[str, ...]
     ran: int
-    failures: tuple[dict[str, Any], ...] = field(default=())
+    axes: tuple[str, ...] = ()
+    failures: tuple[dict[str, Any], ...] = ()
 
     def good(self) -> list[dict[str, Any]]:
         """Return the rows of the trials that finished well."""
         return [row for row in self.rows if row["state"] == DONE]
 
-
-# --- planning --------------------------------------------------------------------------------------------
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Read `3`, `1,5,9` or `0:10` (the end is not included).
-
-    Raises:
-        InputError: The text is something else, empty, or negative.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, colon, last = part.strip().partition(":")
-        if not first.isdecimal() or (colon and not last.isdecimal()):
-            raise InputError(f"--seeds: expected '3', '1,5,9' or '0:10', found {text!r}")
-        seeds.extend(range(int(first), int(last)) if colon else [int(first)])
-        if len(seeds) > _MOST_TRIALS:
-            raise InputError(f"--seeds: at most {_MOST_TRIALS} seeds, found {text!r}")
-    if not seeds:
-        raise InputError(f"--seeds: {text!r} contains no seed (the end of a range is not included)")
-    return tuple(dict.fromkeys(seeds))
+    def facts(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Part a trial's row into who it is, how it ended, and its `summary`."""
+        about = {name: row[name] for name in (*_ABOUT, *self.axes)}
+        summary = {name: value for name, value in row.items() if name not in about}
+        return {**about, "summary": summary}
 
 
-def plan(order: Order) -> Grid:
-    """Lay out the grid: policies x seeds x axis values, each trial with its own id.
-
-    Raises:
-        InputError: The scenario, an override, a policy or a combination of axis values is wrong.
-    """
-    fixed, axes = overrides.split_axes(order.settings)
-    scenario = loader.load(order.source, fixed)
-    folder = RunFolder(order.out / scenario.name / loader.scenario_hash(scenario))
-    seeds = order.seeds or tuple(range(scenario.seed, scenario.seed + DEFAULT_SEEDS))
-    jobs = [
-        job
-        for values in itertools.product(*axes.values())
-        for job in _jobs_of_cell(order, fixed, dict(zip(axes, values, strict=True)), seeds, folder)
-    ]
-    card = read_card(scenario)
-    return Grid(scenario, tuple(_limited(jobs)), folder, card.digest if card else None)
-
-
-def _limited(jobs: list[TrialJob]) -> list[TrialJob]:
-    if len(jobs) > _MOST_TRIALS:
-        raise InputError(f"the grid has {len(jobs)} trials, at most {_MOST_TRIALS} are allowed")
-    unique = {job.id: job for job in jobs}
-    return list(unique.values())
-
-
-def _jobs_of_cell(
-    order: Order,
-    fixed: Sequence[str],
-    cell: Mapping[str, str],
-    seeds: Sequence[int],
-    folder: RunFolder,
-) -> list[TrialJob]:
-    """Return the trials of one combination of axis values."""
-    from scenarios.build import build_policy, policies
-
-    scenario = loader.load(
-        order.source, [*fixed, *(f"{key}={value}" for key, value in cell.items())]
-    )
-    chosen = [build_policy(scenario, name) for name in order.policies] or list(policies(scenario))
-    digest = loader.scenario_hash(scenario)
-    return [
-        TrialJob(scenario, digest, policy, seed, str(folder.root), dict(cell), order.hosting)
-        for policy in (chosen or [None])
-        for seed in seeds
-    ]
-
-
-def divide(
-    grid: Grid, *, retry_failed: bool = False, fresh: bool = False, again: bool = False
-) -> Division:
-    """Tell finished trials from those still to do.
-
-    Args:
-        grid: The planned experiment.
-        retry_failed: Run failed trials again.
-        fresh: Nothing on disk counts.
-        again: Run finished trials again too (the verb `run`).
-    """
-    kept, failed, todo = [], [], []
-    for job in grid.jobs:
-        status = None if fresh or again else grid.folder.status(job.id)
-        if status is None or (not status.done and retry_failed):
-            todo.append(job)
-        else:
-            (kept if status.done else failed).append(job)
-    return Division(tuple(kept), tuple(failed), tuple(todo))
-
-
-# --- running ---------------------------------------------------------------------------------------------
+# --- running ------------------------------------------------------------------------------------
 
 
 def execute(  # noqa: PLR0913
@@ -208,7 +85,7 @@ def execute(  # noqa: PLR0913
     Raises:
         InputError: The folder is in use, or holds results of another code version.
         StorageError: The disk refused; finished trials are intact.
-        UnequalWorlds: Policies met different workloads.
+        UnequalWorldsError: Policies met different workloads.
     """
     with grid.folder.locked():
         if fresh:
@@ -281,13 +158,16 @@ def _launcher(
     jobs: int | None, ray_address: str | None
 ) -> Callable[[Sequence[TrialJob], Note], None]:
     def launch(todo: Sequence[TrialJob], note: Note) -> None:
-        from agents.hosting.launcher import TrialFailure, run_all
+        from agents.hosting.attempt import TrialFailure
+        from agents.hosting.launcher import run_all
 
         def on_done(index: int, answer: TrialResult | TrialFailure) -> None:
             job = todo[index]
             if isinstance(answer, TrialFailure):
                 status = Status("failed", stage=answer.stage, message=answer.message)
-                RunFolder(Path(job.folder)).write_status(job.id, status)
+                folder = RunFolder(Path(job.folder))
+                write_text(folder.trial(job.id) / "error.txt", answer.traceback or answer.message)
+                folder.write_status(job.id, status)
                 answer = TrialResult(job.id, status)
             note(job, answer)
 
@@ -310,7 +190,7 @@ def _workers(jobs: int | None, todo: int) -> int:
     return max(1, min(jobs or cores, todo))
 
 
-# --- reading back ----------------------------------------------------------------------------------------
+# --- reading back -------------------------------------------------------------------------------
 
 
 def row_of(folder: RunFolder, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -329,17 +209,17 @@ def _outcome(grid: Grid, ran: int) -> Outcome:
     folder = grid.folder
     folder.write_summary([row_of(folder, row) for row in folder.trials()])
     rows = tuple(row_of(folder, _identity(job)) for job in grid.jobs)
-    check_worlds(rows, tuple(next(iter(grid.jobs)).axes))
+    check_worlds(rows, grid.axes)
     failures = tuple(row for row in rows if row["state"] != DONE)
     folder.log("end", ran=ran, failed=len(failures))
-    return Outcome(folder.root, rows, tuple(grid.policies), ran, failures)
+    return Outcome(folder.root, rows, tuple(grid.policies), ran, grid.axes, failures)
 
 
 def check_worlds(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> None:
-    """Refuse to compare policies that met different workloads under one seed and one set of axis values.
+    """Refuse to compare policies that met different workloads under one seed (and axis values).
 
     Raises:
-        UnequalWorlds: It names the two trials.
+        UnequalWorldsError: It names the two trials.
     """
     first: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for row in rows:
@@ -347,7 +227,7 @@ def check_worlds(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> None
             continue
         other = first.setdefault((row["seed"], *(row[axis] for axis in axes)), row)
         if other["workload_digest"] != row["workload_digest"]:
-            raise UnequalWorlds(
+            raise UnequalWorldsError(
                 f"seed {row['seed']}: {other['policy']} (trial {other['id']}) and {row['policy']} "
                 f"(trial {row['id']}) met different workloads; their difference would mean nothing"
             )

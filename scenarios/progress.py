@@ -16,7 +16,7 @@ from scenarios.trial import read_progress
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from scenarios.experiment import Division, Grid
+    from scenarios.planning import Division, Grid
     from scenarios.results import RunFolder, Status
     from scenarios.trial import TrialJob
 
@@ -48,7 +48,8 @@ def remaining_s(todo: Iterable[str], walls: Mapping[str, Sequence[float]], worke
         workers: Trials at a time.
 
     Returns:
-        Seconds; a policy without a finished trial counts like the mean of all, NaN when there is none.
+        Seconds; a policy without a finished trial counts like the mean of all, NaN when there is
+        none.
     """
     known = {policy: math.fsum(values) / len(values) for policy, values in walls.items() if values}
     if not known:
@@ -140,7 +141,8 @@ class Lines:
         """Say what is kept and what will run."""
         self._tally.begin(grid, division, workers)
         say(
-            f"{grid.scenario.name}: {division_words(division)}, {workers} at a time, in {grid.folder.root}"
+            f"{grid.scenario.name}: {division_words(division)}, {workers} at a time, "
+            f"in {grid.folder.root}"
         )
 
     def ended(self, job: TrialJob, status: Status) -> None:

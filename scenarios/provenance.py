@@ -1,6 +1,7 @@
 """Where results came from: code version, machine, command, seeds, and the clock on the wall.
 
-The code version is the release plus a hash of the sources that decide results, so that an edited working tree and
+The code version is the release plus a hash of the sources that decide results, so that an edited
+working tree and
 its commit are told apart, and an edited figure does not make finished trials stale.
 """
 
@@ -10,15 +11,19 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scenarios.results import RunFolder, now, read_json, write_json
+from scenarios.files import now, read_json, write_json
 from sim.errors import InputError, SimError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from scenarios.results import RunFolder
 
 ROOMS = ("sim", "agents", "scenarios", "analysis")
 SCHEMA_VERSION = 1  # of the tables on disk; part of every trial id
@@ -28,12 +33,12 @@ _LIBRARIES = ("simpy", "torch", "numpy", "networkx", "ray", "pyyaml", "plotly", 
 _MORE_LIBRARIES = ("typer", "duckdb", "scipy", "safetensors", "numba")
 
 
-class NameTaken(SimError):
+class NameTakenError(SimError):
     """Another installed distribution claims the name of one of our packages."""
 
 
 def release() -> str:
-    """Return the version of moedge, from its metadata or, in a bare checkout, from pyproject.toml."""
+    """Return the version of moedge: of the installed package, else of this checkout."""
     try:
         return version("moedge")
     except PackageNotFoundError:
@@ -51,7 +56,9 @@ def code_version() -> str:
     files += [_ROOT / "analysis" / "summary.py"]
     for path in sorted(files):
         if path.exists():
-            state.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+            state.update(
+                path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0"
+            )
     return f"{release()}+{state.hexdigest()[:8]}"
 
 
@@ -67,14 +74,15 @@ def check_names() -> None:
     """Refuse to run beside a distribution that installs a package named like one of ours.
 
     Raises:
-        NameTaken: It names the package, the distribution and the cure.
+        NameTakenError: It names the package, the distribution and the cure.
     """
     owners = packages_distributions()
     for room in ROOMS:
         strangers = sorted({owner for owner in owners.get(room, ()) if owner.lower() != "moedge"})
         if strangers:
-            raise NameTaken(
-                f"the installed distribution {strangers[0]!r} also has a top-level package {room!r}, which moedge uses; "
+            raise NameTakenError(
+                f"the installed distribution {strangers[0]!r} also has a top-level package "
+                f"{room!r}, which moedge uses; "
                 f"use a separate virtual environment, or: pip uninstall {strangers[0]}"
             )
 
@@ -82,7 +90,11 @@ def check_names() -> None:
 def _git(*words: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(_ROOT), *words], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(_ROOT), *words],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -114,7 +126,7 @@ def machine() -> dict[str, Any]:
         "os": platform.platform(),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
-        "threads": 1,  # torch threads of every process that hosts a model: more would change the last bits
+        "threads": 1,  # of every process that hosts a model: more would change the last bits
         "libraries": {name: distribution_version(name) for name in _LIBRARIES + _MORE_LIBRARIES},
     }
 
@@ -153,18 +165,27 @@ class Provenance:
             before = self.facts.get(name)
             if before != found:
                 raise InputError(
-                    f"{self._folder.root}: its {finished} finished trials were made with {name} {before}, "
+                    f"{self._folder.root}: its {finished} finished trials were made with "
+                    f"{name} {before}, "
                     f"this is {found}; --fresh rewrites them, --out keeps them apart"
                 )
 
-    def start(self, scenario: str, checkpoint: str | None, seeds: Sequence[int], argv: Sequence[str]) -> None:
+    def start(
+        self, scenario: str, checkpoint: str | None, seeds: Sequence[int], argv: Sequence[str]
+    ) -> None:
         """Open a session: what is about to run, on what.
 
         Raises:
             StorageError: The disk refused.
         """
         sessions = self.facts.get("sessions", [])
-        session = {"argv": list(argv), "seeds": list(seeds), "started": now(), "stopped": None, **machine()}
+        session = {
+            "argv": list(argv),
+            "seeds": list(seeds),
+            "started": now(),
+            "stopped": None,
+            **machine(),
+        }
         self.facts = {
             "moedge": release(),
             "code": code_version(),

@@ -1,138 +1,51 @@
-"""The run folder: tables as Parquet, small facts as JSON, and a status written last, so that done means done.
+"""The run folder: tables as Parquet, facts as JSON, a status written last: done means done.
 
     runs/<experiment>/<hash8>/
       scenario.yaml resolved.yaml provenance.json trials.parquet summary.csv log.jsonl
       trials/<id>/status.json  trials/<id>/meta.json
       requests/trial=<id>/part.parquet      and likewise every other table
 
-Every file is written beside its place as `.tmp` and renamed. Category columns are text on disk; a NaN and a category
+Every file is written beside its place as `.tmp` and renamed. Category columns are text on disk; a
+NaN and a category
 -1 are NULL there, so that SQL aggregates skip what does not apply.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.arrays import AnyArray
-from sim.errors import InputError, SimError
+from scenarios.files import (
+    StorageError,
+    csv_text,
+    now,
+    plain,
+    read_json,
+    replacing,
+    write_json,
+    write_text,
+)
+from sim.errors import InputError
 from sim.records import Record, Table, columns
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sim.arrays import AnyArray
+
 DONE, FAILED = "done", "failed"
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_LOCK = ".lock"
 
 
-class StorageError(SimError):
-    """The disk refused a write (full, read-only, no permission); what was finished before stays intact."""
-
-
-def now() -> str:
-    """Return the wall clock as an ISO 8601 text in UTC; it never enters a simulated result."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-# --- small files -----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary path beside `path` and rename it into place; remove it when the write fails."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that readers see the old one or the new one, never a part.
-
-    Raises:
-        StorageError: The disk refused.
-    """
-    with _replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def plain(value: Any) -> Any:
-    """Turn numpy scalars, tuples and non-finite floats into what strict JSON can say (NaN and inf become null)."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def write_json(path: Path, facts: Any) -> None:
-    """Write strict JSON, atomically.
-
-    Raises:
-        StorageError: The disk refused.
-    """
-    write_text(path, json.dumps(plain(facts), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object, or None when there is none yet (or only a part of one)."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def safe_cell(value: Any) -> Any:
-    """Disarm a text that a spreadsheet would run as a formula; numbers stay numbers."""
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return "'" + value
-    return value
-
-
-def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV; columns in order of first appearance, floats in their shortest exact form."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([safe_cell(name) for name in names])
-    for row in rows:
-        writer.writerow([safe_cell(row.get(name, "")) for name in names])
-    return buffer.getvalue()
-
-
-# --- tables ----------------------------------------------------------------------------------------------
+# --- tables -------------------------------------------------------------------------------------
 
 
 def _quoted(name: str) -> str:
@@ -144,7 +57,7 @@ def _literal(text: str) -> str:
 
 
 def _selected(name: str, values: tuple[str, ...] | None) -> str:
-    """Return the SQL of one column: codes become text, and -1 falls outside the list, which is NULL."""
+    """Return the SQL of one column; a code -1 falls outside the list of words, which is NULL."""
     if values is None:
         return _quoted(name)
     words = ", ".join(map(_literal, values))
@@ -168,40 +81,52 @@ def write_table(
 
     named = words or {}
     selected = ", ".join(_selected(name, named.get(name)) for name in table)
-    with _replacing(path) as temporary, duckdb.connect(config={"threads": 1}) as connection:
+    with replacing(path) as temporary, duckdb.connect(config={"threads": 1}) as connection:
         connection.register("rows", dict(table))
         target = _literal(str(temporary))
         try:
-            connection.execute(f"COPY (SELECT {selected} FROM rows) TO {target} (FORMAT parquet, COMPRESSION zstd)")
+            connection.execute(
+                f"COPY (SELECT {selected} FROM rows) TO {target} (FORMAT parquet, COMPRESSION zstd)"
+            )
         except duckdb.IOException as error:
             raise OSError(_reason(str(error))) from error
 
 
 def _reason(message: str) -> str:
     """Shorten DuckDB's account of a failed write to the words of the operating system."""
-    for known in ("No space left on device", "Permission denied", "Read-only file system", "Disk quota exceeded"):
+    for known in (
+        "No space left on device",
+        "Permission denied",
+        "Read-only file system",
+        "Disk quota exceeded",
+    ):
         if known in message:
             return known
     return message.splitlines()[0]
 
 
 def read_table(path: Path) -> Table:
-    """Read a Parquet file back: text columns as objects (None where NULL), floats with NaN where NULL."""
+    """Read a Parquet file back: texts as objects (None where NULL), floats with NaN where NULL."""
     import duckdb
 
     with duckdb.connect(config={"threads": 1}) as connection:
-        found = connection.execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchnumpy()
+        found = connection.execute(
+            "SELECT * FROM read_parquet(?, hive_partitioning=false)", [str(path)]
+        ).fetchnumpy()
     return {name: _filled(values) for name, values in found.items()}
 
 
 def _filled(values: Any) -> AnyArray:
-    if not isinstance(values, np.ma.MaskedArray):
+    if not np.ma.isMaskedArray(values):
         return np.asarray(values)
-    missing = np.nan if values.dtype.kind == "f" else None
-    return np.asarray(values.filled(missing) if missing is not None else values.astype(object).filled(None))
+    if values.dtype.kind == "f":
+        return np.asarray(values.filled(np.nan))
+    texts = values.data.astype(object)
+    texts[np.ma.getmaskarray(values)] = None
+    return np.asarray(texts)
 
 
-# --- the folder ------------------------------------------------------------------------------------------
+# --- the folder ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +163,7 @@ class RunFolder:
         return self.root / "trials" / trial_id
 
     def table(self, name: str, trial_id: str) -> Path:
-        """Return the file of one table of one trial (a hive path: `<table>/trial=<id>/part.parquet`)."""
+        """Return the file of a table: `<table>/trial=<id>/part.parquet`, a hive path."""
         return self.root / name / f"trial={trial_id}" / "part.parquet"
 
     def write_record(self, trial_id: str, record: Record) -> None:
@@ -269,7 +194,9 @@ class RunFolder:
             return None
         known = {name: facts[name] for name in Status.__dataclass_fields__ if name in facts}
         summary = known.get("summary") or {}
-        known["summary"] = {name: math.nan if value is None else value for name, value in summary.items()}
+        known["summary"] = {
+            name: math.nan if value is None else value for name, value in summary.items()
+        }
         return Status(**known)
 
     def forget(self, trial_id: str) -> None:
@@ -288,7 +215,10 @@ class RunFolder:
             StorageError: The disk refused.
         """
         names = list(dict.fromkeys(name for row in rows for name in row))
-        write_table(self.root / "trials.parquet", {name: _column(row.get(name) for row in rows) for name in names})
+        write_table(
+            self.root / "trials.parquet",
+            {name: _column(row.get(name) for row in rows) for name in names},
+        )
 
     def trials(self) -> list[dict[str, Any]]:
         """Return the rows of trials.parquet, or none."""
@@ -315,11 +245,15 @@ class RunFolder:
             with (self.root / "log.jsonl").open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:
-            raise StorageError(f"cannot write {self.root / 'log.jsonl'}: {error.strerror or error}") from error
+            raise StorageError(
+                f"cannot write {self.root / 'log.jsonl'}: {error.strerror or error}"
+            ) from error
 
     def clear(self) -> None:
         """Remove everything in the folder except its lock (`--fresh`)."""
-        for path in sorted(self.root.glob("*")):
+        for path in sorted(self.root.iterdir()):
+            if path.name == _LOCK:
+                continue
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -327,7 +261,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second driver out of this folder; the operating system frees the lock of a dead one.
+        """Keep a second driver out; the operating system frees the lock of a dead one.
 
         Raises:
             InputError: Another live process writes here.
@@ -335,7 +269,7 @@ class RunFolder:
         """
         import fcntl
 
-        path = self.root / ".lock"
+        path = self.root / _LOCK
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             file = path.open("a+", encoding="utf-8")
@@ -346,7 +280,9 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                raise InputError(f"{self.root} is in use: {file.read().strip()}; wait for it or stop it") from None
+                raise InputError(
+                    f"{self.root} is in use: {file.read().strip()}; wait for it or stop it"
+                ) from None
             file.truncate(0)
             file.write(f"pid {os.getpid()}, started {now()}\n")
             file.flush()
@@ -355,7 +291,7 @@ class RunFolder:
 
 
 def _column(values: Iterable[Any]) -> AnyArray:
-    """Return a column of texts (None where absent), or of numbers or booleans where all rows have one."""
+    """Return a column of numbers or booleans where all rows have one, else of texts."""
     found = list(values)
     if all(isinstance(value, bool) for value in found):
         return np.array(found, dtype=np.bool_)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 HOST = "127.0.0.1"
 _OWN_NAMES = frozenset({"127.0.0.1", "localhost"})
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Static files; a foreign Host header is refused, so that no other site's page can read through a rebound name."""
+    """Static files; a foreign Host header is refused, against pages that rebind their name."""
 
     def do_GET(self) -> None:
         if self._own():

@@ -1,6 +1,7 @@
-"""The comparison as a table for the terminal: a row per metric, a column per policy, the baseline first.
+"""The comparison for the terminal: a row per metric, a column per policy, the baseline first.
 
-Each cell is mean ± half of the 95 % interval over seeds; below it the difference to the baseline, paired by seed.
+Each cell is mean ± half of the 95 % interval over seeds; below it the difference to the baseline,
+paired by seed.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def _cell(metric: Metric, cell: Cell) -> Text:
 
 
 def difference(metric: Metric, cell: Cell) -> str:
-    """Write a paired difference: relative where the baseline is far from zero, in points for shares."""
+    """Write a paired difference: in points for shares, else relative to the baseline."""
     if cell.paired is None:
         return ""
     if metric.unit in {"share", "points"}:
@@ -152,7 +153,8 @@ def show_failures(failures: Sequence[Mapping[str, Any]]) -> None:
     for row in failures:
         first = str(row["message"]).splitlines()[0] if row["message"] else "no message"
         say(
-            f"FAILED {row['policy']}, seed {row['seed']} (trial {row['id']}) in {row['stage']}: {first}"
+            f"FAILED {row['policy']}, seed {row['seed']} (trial {row['id']}) "
+            f"in {row['stage']}: {first}"
         )
     if failures:
         say("failed trials are kept as such; --retry-failed runs them again")

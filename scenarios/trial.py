@@ -1,30 +1,29 @@
-"""One trial, from its job to its files: load, build, simulate, summarise, write. Runs in a process of its own."""
+"""One trial, from its job to its files: build, simulate, summarise, write."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scenarios.files import StorageError, plain, write_text
 from scenarios.provenance import SCHEMA_VERSION
-from scenarios.results import DONE, FAILED, RunFolder, Status, StorageError, plain, write_text
-from sim.config import PolicySpec
+from scenarios.results import DONE, FAILED, RunFolder, Status
 from sim.errors import SimError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from scenarios.schema import Scenario
-    from sim.ports import Executor, ModelCard
+    from sim.config import PolicySpec, World
+    from sim.ports import Executor, HostHandle, ModelCard
     from sim.records import Record
-    from sim.simulation import Parts
 
 _PROGRESS_EVERY_S = 0.5
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 NO_POLICY = "none"
 
 
@@ -35,6 +34,10 @@ class Hosting:
     ray: bool = False
     ray_address: str = "local"
     shards: int = 1
+    block_size: int = 64  # nodes that a host computes together: part of the result, unlike `shards`
+
+
+INLINE = Hosting()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class TrialJob:
     seed: int
     folder: str
     axes: Mapping[str, str] = field(default_factory=dict)
-    hosting: Hosting = Hosting()
+    hosting: Hosting = INLINE
 
     @property
     def label(self) -> str:
@@ -62,6 +65,7 @@ class TrialJob:
             "policy": asdict(self.policy) if self.policy else None,
             "seed": self.seed,
             "axes": dict(self.axes),
+            "block_size": self.hosting.block_size,
             "schema": SCHEMA_VERSION,
         }
         canonical = json.dumps(plain(facts), sort_keys=True, separators=(",", ":"))
@@ -69,7 +73,13 @@ class TrialJob:
 
     def words(self) -> str:
         """Return the trial in words for people: policy, seed, axis values."""
-        return ", ".join([self.label, f"seed {self.seed}", *(f"{key}={value}" for key, value in self.axes.items())])
+        return ", ".join(
+            [
+                self.label,
+                f"seed {self.seed}",
+                *(f"{key}={value}" for key, value in self.axes.items()),
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +97,31 @@ def run_trial(job: TrialJob) -> TrialResult:
     Returns:
         The status that is on disk (or, when the disk refused, `storage` says why).
     """
-    for variable in _THREAD_VARIABLES:
-        os.environ.setdefault(variable, "1")
     folder = RunFolder(Path(job.folder))
     started_s = time.perf_counter()
     try:
+        _one_thread(job)
         folder.forget(job.id)
-        status = replace(_attempt(job, folder), wall_s=time.perf_counter() - started_s, peak_rss_bytes=_peak_bytes())
+        status = replace(
+            _attempt(job, folder),
+            wall_s=time.perf_counter() - started_s,
+            peak_rss_bytes=_peak_bytes(),
+        )
         folder.write_status(job.id, status)
     except (StorageError, OSError) as error:
-        return TrialResult(job.id, Status(FAILED, stage="write", message=str(error)), storage=str(error))
+        return TrialResult(
+            job.id, Status(FAILED, stage="write", message=str(error)), storage=str(error)
+        )
     return TrialResult(job.id, status)
+
+
+def _one_thread(job: TrialJob) -> None:
+    """Hold numerical libraries to one thread: two split sums differently, and race other trials."""
+    os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+    if job.policy is not None:
+        from agents.hosting.threads import one_thread
+
+        one_thread()
 
 
 def _attempt(job: TrialJob, folder: RunFolder) -> Status:
@@ -113,7 +137,9 @@ def _attempt(job: TrialJob, folder: RunFolder) -> Status:
         raise
     except SimError as error:
         return Status(FAILED, stage=stage, message=f"{type(error).__name__}: {error}")
-    except Exception as error:  # a bug in a plug-in or in moedge: keep the grid alive, and the traceback
+    except (
+        Exception
+    ) as error:  # a bug in a plug-in or in moedge: keep the grid alive, and the traceback
         import traceback
 
         write_text(folder.trial(job.id) / "error.txt", traceback.format_exc())
@@ -131,7 +157,7 @@ def read_card(scenario: Scenario) -> ModelCard | None:
     return read(scenario.model.checkpoint)
 
 
-def _world(job: TrialJob) -> tuple[Any, ModelCard | None]:
+def _world(job: TrialJob) -> tuple[World, ModelCard | None]:
     from scenarios.build import build_world
 
     card = read_card(job.scenario)
@@ -144,37 +170,33 @@ def _summary(record: Record) -> dict[str, Any]:
     return dict(summarise(record.tables, record.meta))
 
 
-def _simulate(job: TrialJob, world: Any, card: ModelCard | None, folder: RunFolder) -> Record:
-    from sim.simulation import simulate
-
-    executor = _executor(job.hosting) if card else None
-    progress = _progress(folder.trial(job.id) / "progress")
-    try:
-        return simulate(world, job.policy, _parts(executor, card, job.hosting.shards, progress))
-    finally:
-        if executor is not None:
-            executor.close()
-
-
-def _parts(
-    executor: Executor | None, card: ModelCard | None, shards: int, on_slot: Callable[[int, int], None]
-) -> Parts:
+def _simulate(job: TrialJob, world: World, card: ModelCard | None, folder: RunFolder) -> Record:
     from agents.caches import CACHES
     from agents.dispatchers import DISPATCHERS
-    from sim.simulation import Parts
+    from sim.simulation import Parts, simulate
 
-    return Parts(
-        dispatcher=partial(_dispatcher, DISPATCHERS),
-        cache=CACHES.load,
-        executor=executor,
-        card=card,
-        shards=shards,
-        on_slot=on_slot,
-    )
+    note = _progress(folder.trial(job.id) / "progress")
+    parts = Parts(DISPATCHERS.load, CACHES.load, card=card, on_slot=note)
+    if world.model is None or job.policy is None:
+        return simulate(world, job.policy, parts)
+    executor = _executor(job.hosting)
+    try:
+        parts.hosts, parts.shard_of = _hosts(job, world, job.policy, executor)
+        return simulate(world, job.policy, parts)
+    finally:
+        executor.close()
 
 
-def _dispatcher(registry: Any, kind: str, *arguments: Any) -> Any:
-    return registry.load(kind)(*arguments)
+def _hosts(
+    job: TrialJob, world: World, policy: PolicySpec, executor: Executor
+) -> tuple[Sequence[HostHandle], list[int]]:
+    """Start the hosts of a trial; return them and the shard of every node."""
+    from agents.hosting.blocks import make_specs, shard_of
+
+    size = job.hosting.block_size
+    specs = make_specs(world, policy, shards=job.hosting.shards, block_size=size)
+    owner = [shard_of(node.id, len(specs), size) for node in world.nodes]
+    return executor.start(specs), owner
 
 
 def _executor(hosting: Hosting) -> Executor:
@@ -188,7 +210,7 @@ def _executor(hosting: Hosting) -> Executor:
 
 
 def _progress(path: Path) -> Callable[[int, int], None]:
-    """Return a callback that leaves `slot slots` in a small file a few times per second, for the live view."""
+    """Return a callback that leaves `slot slots` in a small file, for the live view."""
     last_s = 0.0
 
     def note(slot: int, slots: int) -> None:
