@@ -1,19 +1,22 @@
 """Errors that moedge raises, in one tree.
 
-    SimError
-    |-- InputError          what the user wrote is wrong: exit code 2, one message, no traceback
-    |   |-- UnknownName     a name is in no registry (carries the nearest one)
-    |   `-- UnitError       a quantity lacks its unit, or carries the wrong one
-    |-- PlanRefused         a plan cannot run on a node (memory); becomes a drop or a refusal, never silence
-    |-- ShapeError          an array argument has the wrong shape
-    |-- HostError           a host (inline or Ray) died or answered nonsense
-    `-- LawViolation        a law of the design is broken: a bug in moedge, never in the input
+SimError
+|-- InputError          what the user wrote is wrong: exit code 2, one message, no traceback
+|   |-- UnknownName     a name is in no registry (carries the nearest one)
+|   `-- UnitError       a quantity lacks its unit, or carries the wrong one
+|-- PlanRefused         a plan cannot run on a node (memory); becomes a drop or a refusal, never
+silence |-- ShapeError          an array argument has the wrong shape |-- HostError           a host
+(inline or Ray) died or answered nonsense `-- LawViolation        a law of the design is broken: a
+bug in moedge, never in the input
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class SimError(Exception):
@@ -38,6 +41,10 @@ class UnknownName(InputError):
         self.nearest = nearest(name, self.allowed)
         hint = f"; did you mean {self.nearest!r}?" if self.nearest else ""
         super().__init__(f"unknown {kind} {name!r}{hint} (allowed: {', '.join(self.allowed)})")
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, tuple[str, ...]]]:
+        # pickle would call the class with the message alone, and hosts raise across processes
+        return type(self), (self.kind, self.name, self.allowed)
 
 
 class UnitError(InputError):

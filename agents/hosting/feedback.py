@@ -1,4 +1,4 @@
-"""Outcomes on their way back to the router that caused them: delayed, partial, grouped by decision."""
+"""Outcomes on their way back to the router that caused them: delayed, partial, grouped."""
 
 from __future__ import annotations
 

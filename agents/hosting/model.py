@@ -1,4 +1,4 @@
-"""What a host asks of a model; `agents.moe.runtime.Runtime` answers with torch, tests with numpy."""
+"""What a host asks of a model; `agents.moe.runtime.Runtime` answers, and in tests plain numpy."""
 
 from __future__ import annotations
 

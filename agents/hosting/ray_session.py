@@ -1,4 +1,4 @@
-"""A connection to Ray: an own local cluster, or one that runs already. Only here Ray is imported."""
+"""A connection to Ray: an own local cluster, or one that runs. Only this file imports Ray."""
 
 from __future__ import annotations
 

@@ -1,0 +1,61 @@
+"""What launcher tests run in other processes: functions must be importable there by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+
+def double(item: int) -> int:
+    return 2 * item
+
+
+def misbehave(item: str) -> Any:
+    """Do what the item says."""
+    match item:
+        case "raise":
+            raise ValueError("no such luck")
+        case "exit":
+            sys.exit(3)
+        case "os-exit":
+            os._exit(7)
+        case "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "lambda":
+            return lambda: None
+        case "threads":
+            return os.environ["OMP_NUM_THREADS"]
+        case "pid":
+            return os.getpid()
+    return item
+
+
+def sleep_and_tell(item: tuple[str, float]) -> str:
+    """Write the own process id into a folder, then sleep."""
+    folder, seconds = item
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(seconds)
+    return folder
+
+
+class Unwilling:
+    """An item that cannot be pickled."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+class Trap:
+    """An item that pickles, but cannot be unpickled."""
+
+    def __reduce__(self) -> Any:
+        return _spring, ()
+
+
+def _spring() -> None:
+    raise RuntimeError("sprung")

@@ -1,0 +1,97 @@
+"""The Ray twins of executor and launcher, on one local cluster for the whole file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from agents.hosting.attempt import TrialFailure
+from agents.hosting.blocks import make_specs
+from agents.hosting.inline import InlineExecutor
+from agents.hosting.launcher import run_all
+from agents.hosting.ray_actor import RayExecutor
+from agents.hosting.ray_session import RaySession, worker_environment
+from sim.config import PolicySpec
+from sim.errors import HostError, UnknownName
+from sim.plans import TopK
+from tests.agents.hosting.jobs import misbehave
+from tests.agents.hosting.tiny import (
+    TINY_ROUTERS,
+    Engine,
+    load_tiny,
+    step_of,
+    tiny_world,
+)
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RaySession]:
+    session = RaySession("local", num_cpus=2)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def executor(cluster: RaySession) -> Iterator[RayExecutor]:
+    made = RayExecutor(load=load_tiny, routers=TINY_ROUTERS)
+    yield made
+    made.close()
+    assert cluster.ray.is_initialized()  # it did not start Ray, so it does not stop it
+
+
+def specs(kind: str = "listener", shards: int = 1, **params: Any) -> Any:
+    policy = PolicySpec(kind, kind, params)
+    return make_specs(tiny_world(), policy, shards=shards, block_size=4)
+
+
+def test_ray_and_inline_say_the_same(executor: RayExecutor) -> None:
+    inline = InlineExecutor(load=load_tiny, routers=TINY_ROUTERS)
+    assert Engine(tiny_world()).drive(executor, 2) == Engine(tiny_world()).drive(inline, 3)
+
+
+def test_errors_come_back_with_their_type_shard_and_slot(executor: RayExecutor) -> None:
+    with pytest.raises(UnknownName, match="unknown router 'listner'; did you mean 'listener'"):
+        executor.start(specs("listner"))
+    (handle,) = executor.start(specs("broken", how="raise"))
+    answer = handle.call("step", step_of(7))
+    with pytest.raises(
+        HostError, match="shard 0, step of slot 7: ZeroDivisionError: one over nothing"
+    ):
+        answer.result()
+
+
+def test_a_dead_actor_names_shard_and_slot_and_stays_dead(
+    cluster: RaySession, executor: RayExecutor
+) -> None:
+    _, handle = executor.start(specs(shards=2))
+    assert not handle.call("profile", TopK(1)).result().correct.flags.writeable
+    cluster.ray.kill(handle._actor)
+    for slot in (3, 4):
+        with pytest.raises(HostError, match=f"shard 1, step of slot {slot}: the host's process"):
+            handle.call("step", step_of(slot)).result()
+
+
+def test_tasks_isolate_failures_and_deaths(cluster: RaySession) -> None:
+    done: dict[int, Any] = {}
+    items = ["a", "raise", "os-exit", "threads"]
+    run_all(misbehave, items, jobs=2, ray_address="local", on_done=done.__setitem__)
+    assert (done[0], done[3]) == ("a", "1")
+    assert (done[1].stage, done[1].message) == ("run", "ValueError: no such luck")
+    assert isinstance(done[2], TrialFailure)
+    assert done[2].stage == "worker"
+    assert cluster.ray.is_initialized()
+
+
+def test_workers_import_from_where_this_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend("/tmp")
+    environment = worker_environment()
+    paths = environment["PYTHONPATH"].split(os.pathsep)
+    assert os.getcwd() in paths
+    assert os.path.realpath("/tmp") in paths
+    assert not any("site-packages" in path for path in paths)
+    assert environment["OMP_NUM_THREADS"] == "1"

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agents.hosting.scoring import BlockScorer, PoolScores
+from sim.plans import Merged, Plan, Single, TopK, merge_weights, uniform
+from sim.ports import NewPlan
+from tests.agents.hosting.tiny import E, M, P, TinyModel, ints
+
+W = Merged((0.4, 0.3, 0.2, 0.1))
+
+
+@pytest.fixture
+def model() -> TinyModel:
+    return TinyModel(moody=True)
+
+
+@pytest.fixture
+def scorer(model: TinyModel) -> BlockScorer:
+    return BlockScorer(model, PoolScores(model))
+
+
+def new(plan: Plan, decided: int = 3) -> NewPlan:
+    return NewPlan(1, 0, decided, plan)
+
+
+@pytest.mark.parametrize(
+    ("plan", "decided"), [(TopK(2), 3), (Single(1), 3), (uniform(E), 3), (W, -1)]
+)
+def test_fixed_plans_are_scored_once_over_the_whole_pool(
+    scorer: BlockScorer, model: TinyModel, plan: Plan, decided: int
+) -> None:
+    first = scorer.score(new(plan, decided), ints([5, 70, 5]))
+    again = scorer.score(new(plan, decided), ints([70]))
+    assert len(model.calls) == 1
+    weights = merge_weights(plan, E)
+    twin = TinyModel(moody=True)
+    whole = twin.score_merged(weights, np.arange(P))[0] if weights else twin.profile(plan).correct
+    assert first.tolist() == whole[[5, 70, 5]].tolist()
+    assert again.tolist() == [whole[70]]
+    assert scorer.knows(plan)
+
+
+def test_other_merges_are_scored_as_they_come(scorer: BlockScorer, model: TinyModel) -> None:
+    got = scorer.score(new(W), ints([5, 70]))
+    assert model.calls == [("score_merged", (W.weights, [5, 70]))]
+    assert got.tolist() == TinyModel(moody=True).score_merged(W.weights, ints([5, 70]))[0].tolist()
+    assert not scorer.knows(W)
+
+
+def test_a_merge_that_recurs_is_looked_up_once_it_has_paid_for_the_pool(
+    scorer: BlockScorer, model: TinyModel
+) -> None:
+    for start in range(0, 80, 40):  # 80 requests, more than the 75 of the pool
+        scorer.score(new(W), np.arange(start, start + 40) % P)
+    assert not scorer.knows(W)
+    scorer.score(new(W), ints([3]))
+    scorer.score(new(W), ints([4]))
+    assert [len(inputs) for _, (_, inputs) in model.calls] == [40, 40, P]
+    assert scorer.knows(W)
+
+
+def test_the_rule_depends_on_the_block_alone_though_the_pool_is_shared(model: TinyModel) -> None:
+    pool = PoolScores(model)
+    first, second = BlockScorer(model, pool), BlockScorer(model, pool)
+    first.score(new(W, -1), ints([1]))  # pooled by the first block
+    lonely = second.score(new(W), ints([1]))
+    assert lonely.tolist() == TinyModel(moody=True).score_merged(W.weights, ints([1]))[0].tolist()
+    assert not second.knows(W)
+
+
+@pytest.mark.parametrize("plan", [TopK(1), W])
+def test_accuracy_by_task_is_the_mean_over_the_pool(plan: Plan) -> None:
+    model = TinyModel()
+    pool = PoolScores(model)
+    accuracy, right = pool.accuracy(plan), pool.correct(plan)
+    assert accuracy.tolist() == [right[model.task_of == task].mean() for task in range(M)]
