@@ -1,4 +1,4 @@
-"""Routers: one file per learner, one row per name. A row is a string, so that checking a scenario loads no torch."""
+"""Routers: one file per learner, one row per name; a row is a string, so checking stays light."""
 
 from __future__ import annotations
 

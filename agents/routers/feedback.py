@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from sim.arrays import BoolArray, FloatArray
 from sim.errors import ShapeError
 from sim.plans import Plan, merge_weights
-from sim.ports import FeedbackBlock
+
+if TYPE_CHECKING:
+    from sim.arrays import BoolArray, FloatArray
+    from sim.ports import FeedbackBlock
 
 
 def sound_rows(feedback: FeedbackBlock) -> BoolArray:
     """Tell which rows may be learned from, (r,): all numbers finite, no negative count.
 
-    A NaN reward would spread through a regression for ever, so a router refuses the row, counts it and goes on.
+    A NaN reward would spread through a regression for ever, so a router refuses the row, counts it
+    and goes on.
     """
     finite = np.isfinite(feedback.reward).all(axis=1) & np.isfinite(feedback.count).all(axis=1)
     return np.asarray(finite & (np.nan_to_num(feedback.count) >= 0.0).all(axis=1))

@@ -1,22 +1,26 @@
-"""Synthetic reward landscapes over merges, and a loop that plays a router on them without any simulator.
+"""Synthetic reward landscapes over merges, and a loop that plays routers on them, no simulator.
 
-Letters: K experts, V clusters, P mixes in the pool, n nodes, T slots. All is made up; see the source of each kind.
+Letters: K experts, V clusters, P mixes in the pool, n nodes, T slots. All is made up; see the
+source of each kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agents.routers.simplex import project
-from sim.arrays import BoolArray, FloatArray, IntArray
-from sim.config import Params
 from sim.errors import InputError
 from sim.plans import Plan, merge_weights, uniform
 from sim.ports import BlockSetup, Calibration, ContextBlock, FeedbackBlock, Router
 from sim.rng import Streams
+
+if TYPE_CHECKING:
+    from sim.arrays import BoolArray, FloatArray, IntArray
+    from sim.config import Params
 
 KINDS = ("quad", "bump", "ripple")
 _SMALLEST_SHARE = 1e-3  # noise of a cluster that is hardly asked
@@ -24,10 +28,10 @@ _SMALLEST_SHARE = 1e-3  # noise of a cluster that is hardly asked
 
 @dataclass(frozen=True, slots=True)
 class Landscape:
-    """Expected reward per cluster as a function of the merge, with the best value for a pool of mixes.
+    """Expected reward per cluster as a function of the merge, with the best for a pool of mixes.
 
-    quad: 1 - |x-a_v|^2 / 2. bump: exp(-|x-a_v|^2 / 2 w^2). ripple: bump with valleys between experts,
-    minus 0.15 sin^2(3 pi |x-a_v|^2) sqrt(1-|x|^2).
+    quad: 1 - |x-a_v|^2 / 2. bump: exp(-|x-a_v|^2 / 2 w^2). ripple: bump with valleys between
+    experts, minus 0.15 sin^2(3 pi |x-a_v|^2) sqrt(1-|x|^2).
 
     Source: our own (router notes, section 5.1). Deviation: none.
     """
@@ -48,7 +52,8 @@ class Landscape:
         if self.kind == "bump":
             return np.asarray(bump)
         spread = np.sqrt(np.maximum(1.0 - (points * points).sum(axis=-1), 0.0))[..., None]
-        return np.clip(bump - 0.15 * np.sin(3.0 * np.pi * squared) ** 2 * spread, 0.0, 1.0)
+        valley = 0.15 * np.sin(3.0 * np.pi * squared) ** 2 * spread
+        return np.asarray(np.clip(bump - valley, 0.0, 1.0))
 
 
 def draw(kind: str, experts: int, clusters: int, seed: int, mixes: int = 10) -> Landscape:
@@ -83,7 +88,7 @@ def _solved(land: Landscape, rng: np.random.Generator) -> Landscape:
 
 
 def search_best(land: Landscape, rng: np.random.Generator, turns: int = 200) -> FloatArray:
-    """Return the best reward for each mix of the pool by random restarts and shrinking steps, (P,)."""
+    """Return the best reward for each mix by random restarts and shrinking steps, (P,)."""
     experts, pool = land.optima.shape[1], len(land.mixes)
     scatter = [rng.dirichlet(np.full(experts, a), 2000) for a in (0.3, 1.0)]
     shared = np.vstack([*scatter, land.optima, np.eye(experts)])
@@ -126,7 +131,7 @@ class Game:
         slots: T.
         noise: Standard deviation of a slot's mean reward; cluster v has noise / sqrt(mix_v).
         stay: Probability that the mix of a slot stays.
-        lagged: True: the router sees the counts of the slot before; False: those of the slot to come.
+        lagged: The router sees the counts of the slot before; False: those of the slot to come.
         delay: Slots between a decision and its feedback.
         shift_at: Slot from which the second landscapes rule, None: never.
         warm: Hand over a calibration (all nodes then share landscape 0's).

@@ -1,24 +1,27 @@
-"""Declared oracles: they see the true mix, which no real router can. They bound what routing may reach."""
+"""Declared oracles: they see the true mix, which no real router can, and bound the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from agents.routers.feedback import sound_rows
 from agents.routers.params import refuse_params
-from sim.arrays import FloatArray
 from sim.errors import InputError
 from sim.plans import Merged, Plan
 from sim.ports import BlockSetup, ContextBlock, DecisionBlock, FeedbackBlock, Oracle, Receipts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sim.arrays import FloatArray
 
 _FLOAT_BYTES = 8.0
 
 
 class _OracleRouter:
-    """Base: turn the true mix of each active node into a merge, or keep the plan when there is no true mix."""
+    """Base: turn the true mix of each active node into a merge; without a true mix, keep."""
 
     oracle: ClassVar[bool] = True
 
@@ -40,8 +43,8 @@ class _OracleRouter:
         plans = [self._plan(context, row) if k else None for row, k in enumerate(known.tolist())]
         free = Receipts.free(len(known))
         receipts = Receipts(
-            known * (2.0 * self._size),
-            known * (_FLOAT_BYTES * self._size),
+            np.array(known * (2.0 * self._size), dtype=np.float64),
+            np.array(known * (_FLOAT_BYTES * self._size), dtype=np.float64),
             free.moved_bytes,
             free.state_bytes,
         )
@@ -61,7 +64,7 @@ class _OracleRouter:
 
 
 class MixOracle(_OracleRouter):
-    """Weight every expert by the true share of the task that it was trained on: w = mix @ task_to_expert."""
+    """Weight every expert by the true share of its own task: w = mix @ task_to_expert."""
 
     def __init__(self, setup: BlockSetup) -> None:
         super().__init__(setup, "mix-oracle", lambda oracle: oracle.task_to_expert)

@@ -1,13 +1,15 @@
-"""Parameters of routers: frozen dataclasses whose fields carry their limits, read from a scenario's mapping."""
+"""Parameters of routers: frozen dataclasses whose fields carry their limits."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import Field, field, fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sim.errors import InputError, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Config = TypeVar("Config")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from sim.arrays import FloatArray
+if TYPE_CHECKING:
+    from sim.arrays import FloatArray
 
 
 def project(points: FloatArray) -> FloatArray:
@@ -24,7 +27,8 @@ def project(points: FloatArray) -> FloatArray:
 def stick_breaking(cube: FloatArray) -> FloatArray:
     """Map points of the cube to the simplex so that uniform stays uniform, (N, K-1) to (N, K).
 
-    Source: stick breaking by Beta(1, K-1-k) quantiles (map P2 of the router notes). Deviation: none.
+    Source: stick breaking by Beta(1, K-1-k) quantiles (map P2 of the router notes). Deviation:
+    none.
     """
     dims = cube.shape[-1]
     rest = np.ones(cube.shape[:-1])

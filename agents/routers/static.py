@@ -1,19 +1,21 @@
-"""Routers that learn nothing: fixed plans and random weights. They are the floor under every comparison."""
+"""Routers that learn nothing, fixed plans and random weights: the floor of every comparison."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from agents.routers.feedback import sound_rows
 from agents.routers.params import limited, parse, refuse_params
-from sim.arrays import BoolArray, FloatArray
 from sim.errors import InputError
 from sim.plans import Merged, Plan, Single, TopK, uniform
 from sim.ports import BlockSetup, Calibration, ContextBlock, DecisionBlock, FeedbackBlock, Receipts
 from sim.rng import Streams
+
+if TYPE_CHECKING:
+    from sim.arrays import BoolArray, FloatArray
 
 _VERTEX_SLACK = 1e-6
 _DRAW_FLOP = 20.0  # one exponential draw and its share of the normalisation
@@ -59,7 +61,7 @@ class Uniform(FixedPlan):
 
 
 class BestSingle(FixedPlan):
-    """Serve the one expert that does best on the calibration split, clusters weighted by their share there."""
+    """Serve the expert that does best on the calibration split, weighted by cluster shares."""
 
     def __init__(self, setup: BlockSetup) -> None:
         refuse_params(setup.params, "single")
@@ -111,7 +113,7 @@ class Top2(FixedPlan):
 
 
 class RandomWeights:
-    """Merge with weights drawn anew in every slot, uniformly from the simplex, per node from its own stream."""
+    """Merge with weights drawn anew in every slot, uniform on the simplex, per node."""
 
     oracle: ClassVar[bool] = False
 
@@ -138,7 +140,7 @@ class RandomWeights:
 
 
 def best_expert(calibration: Calibration) -> int:
-    """Return the expert whose vertex has the best calibration reward, clusters weighted by the prior.
+    """Return the expert whose vertex has the best prior-weighted calibration reward.
 
     Raises:
         InputError: The calibration holds no single expert.
@@ -146,7 +148,7 @@ def best_expert(calibration: Calibration) -> int:
     pure = calibration.weights.max(axis=1) > 1.0 - _VERTEX_SLACK
     if not pure.any():
         raise InputError(
-            "router single: the calibration holds no single expert; calibrate again with the vertices"
+            "router single: the calibration holds no single expert; calibrate with the vertices"
         )
     value = np.where(pure, calibration.reward @ calibration.prior, -np.inf)
     return int(calibration.weights[int(value.argmax())].argmax())

@@ -1,17 +1,21 @@
-"""How a block chooses merges: score every leaf, then search around the best one, all nodes at once."""
+"""How a block chooses merges: score every leaf, then search around the best, all nodes at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from agents.routers.simplex import project, sparsify
 from agents.routers.tanbr.heads import score
-from agents.routers.tanbr.learner import Learner
-from agents.routers.tanbr.tree import Tree
-from sim.arrays import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from agents.routers.tanbr.learner import Learner
+    from agents.routers.tanbr.tree import Tree
+    from sim.arrays import FloatArray, IntArray
 
 POLISH_ROUNDS = 2
 _POLISH_STEP = 0.3  # of the diameter of the cell
@@ -37,8 +41,8 @@ class Scorer:
         mix: Estimated mix without negligible clusters, (n, V).
         beta: Weight of the uncertainty.
 
-    Source: Xu et al. 2022 (Neural-LinUCB): bound = mean + beta sd. Deviation: means add over clusters by the mix and
-    variances by its square, since the clusters' rewards are observed apart.
+    Source: Xu et al. 2022 (Neural-LinUCB): bound = mean + beta sd. Deviation: means add over
+    clusters by the mix and variances by its square, since the clusters' rewards are observed apart.
     """
 
     def __init__(self, learner: Learner, mix: FloatArray, beta: float) -> None:

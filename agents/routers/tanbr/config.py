@@ -52,5 +52,6 @@ class TanbrParams:
             raise InputError(f"router tanbr: width: expected an even number, found {self.width}")
         if self.alarm_keep > self.records:
             raise InputError(
-                f"router tanbr: alarm_keep: expected at most records = {self.records}, found {self.alarm_keep}"
+                f"router tanbr: alarm_keep: expected at most {self.records} (records), "
+                f"found {self.alarm_keep}"
             )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from sim.arrays import BoolArray, FloatArray
 from sim.errors import ShapeError
+
+if TYPE_CHECKING:
+    from sim.arrays import BoolArray, FloatArray
 
 _SMALLEST_SHARE = 1e-3  # clusters below it are not scored
 
@@ -18,7 +22,8 @@ class MixEstimate:
         prior: Shares before any request was seen, (V,).
         alpha: Weight of the last slot.
 
-    Source: Han et al. 2025 name exponential moving averages and sketches as the monitor. Deviation: exact counters.
+    Source: Han et al. 2025 name exponential moving averages and sketches as the monitor.
+    Deviation: exact counters.
     """
 
     def __init__(self, nodes: int, prior: FloatArray, alpha: float) -> None:
@@ -27,7 +32,7 @@ class MixEstimate:
         self.mix: FloatArray = np.tile(self.prior, (nodes, 1))
 
     def observe(self, counts: FloatArray, active: BoolArray) -> None:
-        """Take in the counts of the last slot, (n, V); nodes without requests keep their estimate."""
+        """Take in the counts of the last slot, (n, V); a node without requests keeps its mix."""
         if counts.shape != self.mix.shape:
             raise ShapeError(f"context counts: expected {self.mix.shape}, found {counts.shape}")
         total = counts.sum(axis=1)
@@ -40,7 +45,7 @@ class MixEstimate:
         self.mix[row] = self.prior
 
     def relevant(self) -> FloatArray:
-        """Return the mix without its negligible clusters, (n, V): they cost time and say nothing."""
+        """Return the mix without its negligible clusters, (n, V): they only cost time."""
         return np.where(self.mix > _SMALLEST_SHARE, self.mix, 0.0)
 
 

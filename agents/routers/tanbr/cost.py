@@ -1,6 +1,7 @@
-"""The work of Tanbr on one node, by formula, unscaled: multiplications and additions count one FLOP each.
+"""The work of Tanbr on one node by formula, unscaled; each multiplication or addition is one FLOP.
 
-Letters: K experts, V clusters, m hidden units, D features, a clusters in the mix, N candidates, R records.
+Letters: K experts, V clusters, m hidden units, D features, a clusters in the mix, N candidates, R
+records.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class Work:
 class Costs:
     """Formulas for one node.
 
-    Source: operation counts of the dense kernels (Golub and Van Loan 2013, section 1.1). Deviation: lower-order terms
-    are left out; a tanh counts ten.
+    Source: operation counts of the dense kernels (Golub and Van Loan 2013, section 1.1).
+    Deviation: lower-order terms are left out; a tanh counts ten.
     """
 
     experts: int

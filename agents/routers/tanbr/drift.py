@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from sim.arrays import FloatArray, IntArray
+if TYPE_CHECKING:
+    from sim.arrays import FloatArray, IntArray
 
 _CAP = 25.0  # one outlier alone raises no alarm
 _SLACK = 1.5  # slots vary more than their sampling noise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sim.arrays import AnyArray, FloatArray
+if TYPE_CHECKING:
+    from sim.arrays import AnyArray, FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,8 @@ class Heads:
         shape: (n, V, D).
         ridge: lambda, > 0.
 
-    Source: Xu et al. 2022 (Neural-LinUCB, arXiv 2012.01780), Abbasi-Yadkori et al. 2011. Deviation: one head per
-    cluster, each with the precision of its own mean reward.
+    Source: Xu et al. 2022 (Neural-LinUCB, arXiv 2012.01780), Abbasi-Yadkori et al. 2011.
+    Deviation: one head per cluster, each with the precision of its own mean reward.
     """
 
     _NAMES = ("inverse", "moment", "theta")
@@ -62,7 +64,8 @@ class Heads:
             reward: Mean reward per cluster, (V,).
             weight: Precision of each mean, (V,); 0 leaves that head as it is.
 
-        Source: Sherman and Morrison 1950: inverse -= w u u' / (1 + w phi'u) with u = inverse phi. Deviation: none.
+        Source: Sherman and Morrison 1950: inverse -= w u u' / (1 + w phi'u) with u = inverse phi.
+        Deviation: none.
         """
         inverse = self.inverse[row]
         u = torch.mv(inverse.view(-1, self.features), phi).view(self.clusters, self.features)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from agents.routers.tanbr.config import TanbrParams
+import numpy as np
+
 from agents.routers.tanbr.heads import Heads, Surprise
 from agents.routers.tanbr.memory import Memory
 from agents.routers.tanbr.net import Nets
-from sim.arrays import AnyArray, FloatArray, IntArray
-from sim.ports import Calibration
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from agents.routers.tanbr.config import TanbrParams
+    from sim.arrays import AnyArray, FloatArray, IntArray
+    from sim.ports import Calibration
 
 
 class Learner:
@@ -33,7 +38,8 @@ class Learner:
     def noise(self, requests: float) -> float:
         """Return the assumed standard deviation of the mean reward of some requests.
 
-        Source: a mean of n yes/no outcomes has at most 0.5/sqrt(n). Deviation: never below `noise_min`.
+        Source: a mean of n yes/no outcomes has at most 0.5/sqrt(n). Deviation: never below
+        `noise_min`.
         """
         return float(max(self.params.noise_min, 0.5 / np.sqrt(requests)))
 

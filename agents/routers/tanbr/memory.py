@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from sim.arrays import AnyArray, FloatArray, IntArray
+if TYPE_CHECKING:
+    from sim.arrays import AnyArray, FloatArray, IntArray
 
 
 class Memory:
@@ -75,7 +78,7 @@ class Memory:
     def take(
         self, rows: IntArray, picks: IntArray, scale: FloatArray
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return records as float32 tensors, ((n', B, K), (n', B, V), (n', B, V)); precisions times `scale`."""
+        """Return float32 x (n', B, K), y (n', B, V) and precisions times `scale` (n', B, V)."""
         node = rows[:, None]
         weight = self.w[node, picks] * scale[:, None, None]
         parts = (self.x[node, picks], self.y[node, picks], weight)

@@ -1,15 +1,17 @@
-"""The networks of a block: one small network per node, trained together as one batch of matrices."""
+"""The networks of a block: one small network per node, trained together as one batch."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.routers.tanbr.memory import Memory
-from sim.arrays import AnyArray, FloatArray, IntArray
+if TYPE_CHECKING:
+    from agents.routers.tanbr.memory import Memory
+    from sim.arrays import AnyArray, FloatArray, IntArray
 
 _DECAY, _DECAY_SQUARED, _TINY = 0.9, 0.999, 1e-8  # Adam
 _PULL = 1e-2  # strength of the pull to the start, over the number of records
@@ -18,7 +20,8 @@ _PULL = 1e-2  # strength of the pull to the start, over the number of records
 class Nets:
     """Networks K -> m tanh -> V of n nodes, float32, all parameters of a node in one row.
 
-    The second half of the hidden units mirrors the first with opposite outputs, so that a new network answers 0.
+    The second half of the hidden units mirrors the first with opposite outputs, so that a new
+    network answers 0.
 
     Args:
         shape: (n, K, m, V).
@@ -46,7 +49,8 @@ class Nets:
     def draw(self, row: int, rng: np.random.Generator) -> None:
         """Give one node a new network.
 
-        Source: NeuralUCB's mirrored start (Zhou et al. 2020). Deviation: tanh units, W1 ~ N(0, 2), b1 ~ N(0, 1/4).
+        Source: NeuralUCB's mirrored start (Zhou et al. 2020). Deviation: tanh units, W1 ~ N(0, 2),
+        b1 ~ N(0, 1/4).
         """
         k, half, v = self.experts, self.width // 2, self.clusters
         w1 = rng.standard_normal((half, k)) * math.sqrt(2.0)
@@ -71,7 +75,7 @@ class Nets:
         return w1, flat[:, a:b].unsqueeze(1), w2, flat[:, c:d].unsqueeze(1)
 
     def embed(self, points: FloatArray, rows: IntArray | None = None) -> Tensor:
-        """Return the features of merges, (n, N, K) to (n, N, D) float64: 2/sqrt(m) tanh(W1 x + b1), x, 1/2.
+        """Return features, (n, N, K) to (n, N, D) float64: 2/sqrt(m) tanh(W1 x + b1), x, 1/2.
 
         Args:
             points: Merge weights per node.

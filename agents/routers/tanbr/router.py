@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from agents.routers.tanbr.drift import Cusum
 from agents.routers.tanbr.learner import Learner
 from agents.routers.tanbr.state import load, save
 from agents.routers.tanbr.tree import NewCell, SplitRule, Tree
-from sim.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from sim.errors import InputError
 from sim.plans import Merged, Plan
 from sim.ports import BlockSetup, ContextBlock, DecisionBlock, FeedbackBlock, Receipts
 from sim.rng import Streams
+
+if TYPE_CHECKING:
+    from sim.arrays import AnyArray, BoolArray, FloatArray, IntArray
 
 _OPEN_DECISIONS = 512  # decisions per node that may still be answered
 _TIE = 1e-12
@@ -30,9 +32,10 @@ Row = dict[str, float | int | str]
 class Tanbr:
     """Tree of merges, neural features, exact heads, drift alarm; see the package.
 
-    Every node is its own learner; the block only batches the arithmetic. All nodes start from one network and one
-    set of heads, trained on the calibration split before the run ("in the cloud"), and a restarted node starts there
-    again. Each node is charged for that work as if it had done it itself.
+    Every node is its own learner; the block only batches the arithmetic. All nodes start from one
+    network and one set of heads, trained on the calibration split before the run ("in the cloud"),
+    and a restarted node starts there again. Each node is charged for that work as if it had done
+    it itself.
 
     Args:
         setup: The block. Parameters: see `TanbrParams`.
@@ -102,7 +105,7 @@ class Tanbr:
         self.flop[row] += work.flop
         self.read_bytes[row] += work.read_bytes
 
-    # --- deciding ----------------------------------------------------------------------------------------
+    # --- deciding ---
 
     def decide_block(self, context: ContextBlock) -> DecisionBlock:
         """Choose a merge for every active node; None where the plan stays."""
@@ -161,7 +164,7 @@ class Tanbr:
         return float(tree.diameter[leaf])
 
     def _draw(self, active: BoolArray) -> FloatArray:
-        """Draw the search directions of every active node from its own stream, (n, rounds, points, K)."""
+        """Draw every active node's search directions, (n, rounds, points, K)."""
         shape = (POLISH_ROUNDS, self.params.polish, self.costs.experts)
         noise = np.zeros((len(self.nodes), *shape))
         for row in np.flatnonzero(active).tolist():
@@ -169,7 +172,7 @@ class Tanbr:
         return noise
 
     def _play_safe(self, row: int, choice: Choice, scorer: Scorer) -> None:
-        """Replace a choice by the calibration point, or the plain average, with the best lower bound."""
+        """Choose the calibration point, or the plain average, with the best lower bound."""
         k = self.costs.experts
         points = np.vstack([np.full((1, k), 1.0 / k), self.calibration.weights])
         mean, deviation = (part[0] for part in scorer.both(points[None], np.array([row])))
@@ -194,7 +197,7 @@ class Tanbr:
             self._charge(row, self.costs.combine(clusters) + self.costs.score(candidates))
 
     def _issue(self, row: int, choice: Choice, slot: int) -> Plan | None:
-        """Turn a node's choice into a plan, or None when it is the merge that the node was given last."""
+        """Turn a node's choice into a plan, or None when the node was given that merge last."""
         point = choice.point[row]
         if np.array_equal(point, self.last[row]):
             return None
@@ -234,7 +237,7 @@ class Tanbr:
         state = [self.learner.state_bytes(r) + self.trees[r].nbytes for r in range(len(self.nodes))]
         return Receipts(flop, read, np.zeros(len(flop)), np.array(state, dtype=np.float64))
 
-    # --- learning ----------------------------------------------------------------------------------------
+    # --- learning ---
 
     def update_block(self, feedback: FeedbackBlock) -> None:
         """Learn from each row as one observation of the merge that it names."""
@@ -275,14 +278,14 @@ class Tanbr:
         )
 
     def _credit(self, row: int, decided: int) -> None:
-        """Count a decision for its cell when its first answer arrives; later parts only teach the heads."""
+        """Count a decision for its cell at its first answer; later answers only teach the heads."""
         cell = self.open[row].pop(decided, None)
         if cell is not None:
             new = self.trees[row].credit(cell, self.rule, int(self.age[row]))
             self.new_cells += [(row, entry) for entry in new]
 
     def _begin_again(self, rows: IntArray, slot: int) -> None:
-        """Answer an alarm: forget, learn anew from the last records, restart the tree, play safe once."""
+        """Answer an alarm: forget, learn from the last records, restart the tree, be safe once."""
         p = self.params
         for row in rows.tolist():
             self.learner.forget(row, p.alarm_keep, self.rngs[row])
@@ -294,7 +297,7 @@ class Tanbr:
             self.alarms.append((slot, row))
         self._fit(rows, p.restart_steps)
 
-    # --- checkpoints -------------------------------------------------------------------------------------
+    # --- checkpoints ---
 
     def snapshot(self) -> dict[str, AnyArray]:
         """Return a copy of all state that changes, as flat numpy arrays."""

@@ -8,10 +8,10 @@ import numpy as np
 
 from agents.routers.tanbr.learner import below
 from agents.routers.tanbr.tree import NewCell
-from sim.arrays import AnyArray
 
 if TYPE_CHECKING:
     from agents.routers.tanbr.router import Tanbr
+    from sim.arrays import AnyArray
 
 _LEDGERS = ("age", "epoch", "hurry", "fallback", "last", "flop", "read_bytes")
 _WORD = (1 << 64) - 1

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agents.routers.simplex import sparsify
-from sim.arrays import AnyArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from sim.arrays import AnyArray, FloatArray, IntArray
 
 _DELTA = 0.01  # failure probability of the confidence term
 
@@ -17,8 +20,8 @@ _DELTA = 0.01  # failure probability of the confidence term
 class SplitRule:
     """When a cell is cut: after tau = c^2 ln(1/d) rho^(-2 depth) / nu^2 choices.
 
-    Source: HCT (Azar et al. 2014), d = min(1/2, (rho/3nu)^(1/8) 0.01 / 2^ceil(log2 t)). Deviation: t is the age of the
-    node in slots, counted from one.
+    Source: HCT (Azar et al. 2014), d = min(1/2, (rho/3nu)^(1/8) 0.01 / 2^ceil(log2 t)). Deviation:
+    t is the age of the node in slots, counted from one.
     """
 
     c: float
@@ -27,9 +30,9 @@ class SplitRule:
 
     def threshold(self, depth: int, age: int) -> int:
         """Return how many choices a cell of this depth needs at this age."""
-        doubling = 2.0 ** float(math.ceil(math.log2(age + 1)))
+        doubling: float = 2.0 ** float(math.ceil(math.log2(age + 1)))
         delta = min(0.5, (self.rho / (3.0 * self.nu)) ** 0.125 * _DELTA / doubling)
-        needed = self.c**2 * math.log(1.0 / delta) * self.rho ** (-2.0 * depth) / self.nu**2
+        needed: float = self.c**2 * math.log(1.0 / delta) * self.rho ** (-2.0 * depth) / self.nu**2
         return math.ceil(needed)
 
 
@@ -44,7 +47,7 @@ class NewCell:
 
 
 class Tree:
-    """Leaves of the longest-edge bisection of the simplex over K experts; a leaf stands for its centroid.
+    """Leaves of the longest-edge bisection of the simplex; a leaf stands for its centroid.
 
     Arrays have one row per leaf; rows from `size` on are spare.
 
@@ -75,7 +78,7 @@ class Tree:
         self.cell: IntArray = np.zeros(rows, dtype=np.int64)
 
     def restart(self, depth: int) -> list[NewCell]:
-        """Forget all cells and start again with 2^depth of them; ids go on. Returns the new cells."""
+        """Start again with 2^depth cells and return them; ids go on."""
         self.size = 0
         self._leaf: dict[int, int] = {}
         new = [self._put(0, np.eye(self.experts), 0, -1, 0)]
@@ -89,7 +92,7 @@ class Tree:
         return self._leaf.get(cell)
 
     def credit(self, cell: int, rule: SplitRule, age: int) -> list[NewCell]:
-        """Count one answered choice of a cell, and cut it when it has had enough. Returns the new cells."""
+        """Count one answered choice of a cell, cut it when ripe, return the new cells."""
         row = self._leaf.get(cell)
         if row is None:
             return []
