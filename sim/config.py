@@ -1,7 +1,9 @@
-"""What one run is, in SI units: frozen data that the composition root builds and the simulation reads.
+"""What one run is, in SI units.
 
-Every float field ends in its unit or is a pure number (rates, shares, probabilities, seeds of shape).
-Nothing here reads a file; `scenarios` turns YAML into these classes.
+Frozen data that the composition root builds and the simulation reads.
+
+Every float field ends in its unit or is a pure number (rates, shares, probabilities, seeds of
+shape). Nothing here reads a file; `scenarios` turns YAML into these classes.
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from sim.plans import Plan
+if TYPE_CHECKING:
+    from sim.plans import Plan
 
 Params: TypeAlias = Mapping[str, Any]
 
@@ -47,7 +50,9 @@ class Architecture:
     bytes_per_param: float
     activation_bytes: float  # peak working memory of one request in a running batch
     kv_bytes: float = 0.0  # per request, generative presets only
-    embedding_params: float = 0.0  # part of backbone_params: held in memory, but in no FLOP and no read
+    embedding_params: float = (
+        0.0  # part of backbone_params: held in memory, but in no FLOP and no read
+    )
     source: str = ""
 
 
@@ -64,7 +69,10 @@ SwapMode: TypeAlias = Literal["double-buffer", "stop-the-world"]
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """One node. `servers` 0 makes a node that only forwards. `capacity` counts requests in the system."""
+    """One node. `servers` 0 makes a node that only forwards.
+
+    `capacity` counts requests in the system.
+    """
 
     id: int
     name: str
@@ -80,7 +88,10 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """One directed channel. `fifo`: busy for bytes/bandwidth, never for the delay. `none`: uncontended."""
+    """One directed channel. `fifo`: busy for bytes/bandwidth, never for the delay. `none`.
+
+    Uncontended.
+    """
 
     id: int
     src: int
@@ -92,13 +103,18 @@ class LinkSpec:
 
 @dataclass(frozen=True, slots=True)
 class ArrivalSpec:
-    """When a stream emits. `rate_per_s` is the declared mean rate (None for a trace, which declares its own)."""
+    """When a stream emits.
+
+    `rate_per_s` is the declared mean rate (None for a trace, which declares its own).
+    """
 
     kind: Literal["poisson", "deterministic", "trace", "profile"]
     rate_per_s: float | None = None
-    # profile: piecewise-constant rate, ((start_s, rate_per_s), ...), drawn by thinning (flash crowds)
+    # profile: piecewise-constant rate, ((start_s, rate_per_s), ...), drawn by thinning (flash
+    # crowds)
     profile: tuple[tuple[float, float], ...] = ()
-    # trace: emission times in s and, where the file has it, the task of each row (-1: drawn from the mix)
+    # trace: emission times in s and, where the file has it, the task of each row (-1: drawn from
+    # the mix)
     times_s: tuple[float, ...] = ()
     tasks: tuple[int, ...] = ()
 
@@ -107,7 +123,8 @@ class ArrivalSpec:
 class MixSpec:
     """The probability over tasks at a source; `weights` is f[M] for `explicit`.
 
-    `dirichlet`: each stream draws its own mix over `tasks` tasks picked from the M (non-IID fleets).
+    `dirichlet`: each stream draws its own mix over `tasks` tasks picked from the M (non-IID
+    fleets).
     """
 
     kind: Literal["explicit", "dirichlet", "uniform"]
@@ -120,9 +137,9 @@ class MixSpec:
 class DriftSpec:
     """One change of a stream's mix.
 
-    `switch`: a fresh draw (or `weights`) from `at_s` on. `gradual`: linear over `over_s`. `recurring`: swaps
-    between the first mix and a second one every `every_s` from `at_s`. `new-task`: from `at_s` a task that the mix had
-    not takes `share` of it.
+    `switch`: a fresh draw (or `weights`) from `at_s` on. `gradual`: linear over `over_s`.
+    `recurring`: swaps between the first mix and a second one every `every_s` from `at_s`. `new-
+    task`: from `at_s` a task that the mix had not takes `share` of it.
     """
 
     kind: Literal["switch", "gradual", "recurring", "new-task"]
@@ -160,7 +177,10 @@ class ServiceSpec:
 
 @dataclass(frozen=True, slots=True)
 class FaultSpec:
-    """One fault: scheduled (`at_s`, `for_s`) or drawn from the seed (`mtbf_s`, `mttr_s`, exponential)."""
+    """One fault.
+
+    Scheduled (`at_s`, `for_s`) or drawn from the seed (`mtbf_s`, `mttr_s`, exponential).
+    """
 
     kind: Literal["node-crash", "link-down"]
     target: int  # node id, or link id
@@ -193,7 +213,10 @@ class DispatchSpec:
 
 @dataclass(frozen=True, slots=True)
 class PolicySpec:
-    """One named composition: a row of the router registry with parameters, and optional overrides."""
+    """One named composition.
+
+    A row of the router registry with parameters, and optional overrides.
+    """
 
     kind: str
     label: str
@@ -204,7 +227,10 @@ class PolicySpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which trained model runs, and which architecture it is charged as (None: its own small self)."""
+    """Which trained model runs, and which architecture it is charged as (None.
+
+    Its own small self).
+    """
 
     checkpoint: str  # "builtin:stream", or a folder
     cost_as: Architecture | None
@@ -212,7 +238,10 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything that is the same for every policy of one seed. Times are absolute seconds from 0."""
+    """Everything that is the same for every policy of one seed.
+
+    Times are absolute seconds from 0.
+    """
 
     name: str
     seed: int

@@ -35,7 +35,8 @@ class TopK:
 class Merged:
     """One expert per layer, the average of all experts' parameters with weights w on the simplex.
 
-    Source: Han et al. 2025 (arXiv 2509.19781). Deviation: one w for all layers, as that paper has it.
+    Source: Han et al. 2025 (arXiv 2509.19781). Deviation: one w for all layers, as that paper has
+    it.
     """
 
     weights: tuple[float, ...]
@@ -43,7 +44,9 @@ class Merged:
     def __post_init__(self) -> None:
         total = math.fsum(self.weights)
         if not abs(total - 1.0) <= _SIMPLEX_SLACK or min(self.weights) < -_SIMPLEX_SLACK:
-            raise InputError(f"merge weights must lie on the simplex, found sum {total}: {self.weights}")
+            raise InputError(
+                f"merge weights must lie on the simplex, found sum {total}: {self.weights}"
+            )
 
     @property
     def kind(self) -> str:
@@ -68,7 +71,10 @@ PLAN_KINDS = ("top-k", "merged", "single")
 
 
 def is_gated(plan: Plan) -> bool:
-    """Tell whether a plan chooses experts per token (so that its cost follows the experts touched)."""
+    """Tell whether a plan chooses experts per token.
+
+    (so that its cost follows the experts touched).
+    """
     return isinstance(plan, TopK)
 
 

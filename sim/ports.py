@@ -1,26 +1,29 @@
 """Ports: the protocols that plug-ins implement, and the only data that crosses them.
 
-Letters in shapes: n nodes of one block, E experts, M tasks, V clusters (pseudo-tasks estimated without tags), L MoE
-layers of the small model, P inputs of the service pool, R requests, C calibration points.
+Letters in shapes: n nodes of one block, E experts, M tasks, V clusters (pseudo-tasks estimated
+without tags), L MoE layers of the small model, P inputs of the service pool, R requests, C
+calibration points.
 
-Oracle boundary: nothing that a Router receives contains a hidden task, the true mix or the future, except
-`Oracle`, which only routers that declare `oracle = True` get and which every report marks.
+Oracle boundary: nothing that a Router receives contains a hidden task, the true mix or the future,
+except `Oracle`, which only routers that declare `oracle = True` get and which every report marks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from sim.arrays import BoolArray, FloatArray, IntArray, MaskArray
-from sim.config import Params, PolicySpec
-from sim.plans import Plan
-from sim.views import FleetView
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
-# --- the model -------------------------------------------------------------------------------------------
+    from sim.arrays import BoolArray, FloatArray, IntArray, MaskArray
+    from sim.config import Params, PolicySpec
+    from sim.plans import Plan
+    from sim.views import FleetView
+
+# --- the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class ModelCard:
     backbone_params: int
     expert_params: int  # one expert of one layer
     bytes_per_param: int
-    pool_sizes: tuple[int, ...]  # service inputs per task; global input id = offset of the task + index
+    # service inputs per task; global input id = offset of the task + index
+    pool_sizes: tuple[int, ...]
     digest: str  # sha256 of the weights
     trained: Mapping[str, Any] = field(default_factory=dict)  # the recipe
 
@@ -60,7 +64,10 @@ class PlanProfile:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Accuracy of merges on the calibration split, by cluster: all that a router may know beforehand."""
+    """Accuracy of merges on the calibration split, by cluster.
+
+    All that a router may know beforehand.
+    """
 
     weights: FloatArray  # (C, E), points on the simplex
     reward: FloatArray  # (C, V), mean accuracy
@@ -70,14 +77,17 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """What only a declared oracle may know: the true accuracy table and the task-to-expert matrix."""
+    """What only a declared oracle may know.
+
+    The true accuracy table and the task-to-expert matrix.
+    """
 
     weights: FloatArray  # (C, E)
     accuracy: FloatArray  # (C, M) on the service split
     task_to_expert: FloatArray  # (M, E), rows sum to 1
 
 
-# --- routers ---------------------------------------------------------------------------------------------
+# --- routers
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,10 @@ class ContextBlock:
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """Work that the decisions themselves cost, per node of the block, unscaled. Only `sim` turns it into time."""
+    """Work that the decisions themselves cost, per node of the block, unscaled.
+
+    Only `sim` turns it into time.
+    """
 
     flop: FloatArray  # (n,)
     read_bytes: FloatArray  # (n,)
@@ -130,13 +143,18 @@ class DecisionBlock:
     plans: Sequence[Plan | None]
     receipts: Receipts
     explored: BoolArray  # (n,), True: the choice was not the greedy one
-    mix: FloatArray | None = None  # (n, V), the router's estimate of the cluster mix, None if it keeps none
-    telemetry: Sequence[Mapping[str, float | int | str]] = ()  # rows for the tables `tree` and `drift`, key "table" says
+    # (n, V), the router's estimate of the cluster mix, None if it keeps none
+    mix: FloatArray | None = None
+    # rows for the tables `tree` and `drift`; the key "table" says which
+    telemetry: Sequence[Mapping[str, float | int | str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackBlock:
-    """Feedback that is due, grouped by (node, decision). Rows are sorted by node row, then decision slot."""
+    """Feedback that is due, grouped by (node, decision).
+
+    Rows are sorted by node row, then decision slot.
+    """
 
     slot: int  # boundary at which it is handed over
     row: IntArray  # (r,), index into the block's nodes
@@ -163,14 +181,14 @@ class Router(Protocol):
         ...
 
 
-# --- dispatchers and expert caches (torch-free, inside the simulation process) ---------------------------
+# --- dispatchers and expert caches (torch-free, inside the simulation process)
 
 
 class Dispatcher(Protocol):
     """Chooses the node that serves a request.
 
-    Constructor: `(nodes: Sequence[NodeSpec], candidates: Sequence[int], rng: np.random.Generator, params)`.
-    `candidates` are ids of nodes with servers, ascending.
+    Constructor: `(nodes: Sequence[NodeSpec], candidates: Sequence[int], rng: np.random.Generator,
+    params)`. `candidates` are ids of nodes with servers, ascending.
     """
 
     flop: float  # work of one choice, charged on the source node
@@ -201,7 +219,7 @@ class ExpertCache(Protocol):
         ...
 
 
-# --- hosts -----------------------------------------------------------------------------------------------
+# --- hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +240,7 @@ class HostSpec:
 
 @dataclass(frozen=True, slots=True)
 class NewPlan:
-    """The id that the simulation gave to a decision that the host made (or to a start or fixed plan)."""
+    """The id that the simulation gave to a host's decision, or to a start or fixed plan."""
 
     plan_id: int
     node: int
@@ -252,7 +270,8 @@ class StepInput:
     feedback: IntArray  # request ids whose feedback is due, ascending; served now or earlier
     active: IntArray  # node ids that are up, ascending
     reset: IntArray  # node ids that restarted since the last step
-    true_mix: FloatArray  # (all nodes, M), for oracles and metrics only, never handed to other routers
+    # (all nodes, M), for oracles and metrics only, never handed to other routers
+    true_mix: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,24 +285,32 @@ class NodeDecision:
     moved_bytes: float
     state_bytes: float
     explored: bool
-    task_mix: tuple[float, ...] | None  # (M,), the estimate carried over to tasks, for context_tv only
+    # (M,), the estimate carried over to tasks, for context_tv only
+    task_mix: tuple[float, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class StepReply:
-    """What a shard answers: outcomes of the served requests (same order), decisions by ascending node id."""
+    """What a shard answers.
+
+    Outcomes of the served requests (same order), decisions by ascending node id.
+    """
 
     correct: BoolArray  # (R,)
     decisions: Sequence[NodeDecision]
-    telemetry: Sequence[Mapping[str, float | int | str]] = ()  # rows of `tree` and `drift`, with slot and node
+    telemetry: Sequence[
+        Mapping[str, float | int | str]
+    ] = ()  # rows of `tree` and `drift`, with slot and node
 
 
 @dataclass(frozen=True, slots=True)
 class AssessInput:
-    """Node-slots to be measured after the run. Row i served `counts[i]` requests, entries are (row, plan, task).
+    """Node-slots to be measured after the run.
 
-    `entry_*` are parallel arrays sorted by (row, plan id, task): `entry_count` requests of row `entry_row` were of task
-    `entry_task` and were served under `entry_plan`.
+    Row i served `counts[i]` requests, entries are (row, plan, task).
+
+    `entry_*` are parallel arrays sorted by (row, plan id, task): `entry_count` requests of row
+    `entry_row` were of task `entry_task` and were served under `entry_plan`.
     """
 
     row_slot: IntArray  # (rows,)
@@ -296,14 +323,20 @@ class AssessInput:
 
 @dataclass(frozen=True, slots=True)
 class AssessReply:
-    """Best and expected reward per row; NaN where the plan was not evaluated (outside the seeded sample)."""
+    """Best and expected reward per row.
+
+    NaN where the plan was not evaluated (outside the seeded sample).
+    """
 
     reward_best: FloatArray
     reward_expected: FloatArray
 
 
 class Host(Protocol):
-    """Keeps the model and the router state of whole blocks of nodes. Constructor: `(spec: HostSpec)`."""
+    """Keeps the model and the router state of whole blocks of nodes. Constructor: `(spec.
+
+    HostSpec)`.
+    """
 
     def describe(self) -> ModelCard:
         """Return the card of the checkpoint."""
@@ -339,7 +372,10 @@ class HostHandle(Protocol):
 
 
 class Executor(Protocol):
-    """Makes hosts and ends them. Two exist: inline and ray, behind the same rules and the same digest."""
+    """Makes hosts and ends them. Two exist.
+
+    Inline and ray, behind the same rules and the same digest.
+    """
 
     def start(self, specs: Sequence[HostSpec]) -> Sequence[HostHandle]:
         """Start one host per spec."""

@@ -1,20 +1,23 @@
 """The schema of everything a run leaves behind: the only door between simulation and analysis.
 
-A table is a dict of equally long numpy columns. Category columns hold int16 codes here; `Column.values` names
-them, and on disk they are text. `-1` in a category and NaN in a float mean "does not apply".
+A table is a dict of equally long numpy columns. Category columns hold int16 codes here;
+`Column.values` names them, and on disk they are text. `-1` in a category and NaN in a float mean
+"does not apply".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from sim.arrays import AnyArray
 from sim.plans import PLAN_KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Table: TypeAlias = dict[str, AnyArray]
 Tables: TypeAlias = dict[str, Table]
@@ -44,7 +47,11 @@ def _c(name: str, dtype: str, doc: str, values: tuple[str, ...] | None = None) -
 
 SCHEMA: Mapping[str, tuple[Column, ...]] = {
     "requests": (
-        _c("id", "int64", "position in the merged emission order; the same request under every policy"),
+        _c(
+            "id",
+            "int64",
+            "position in the merged emission order; the same request under every policy",
+        ),
         _c("stream", "int32", "stream that emitted it"),
         _c("source", "int32", "node where it was emitted"),
         _c("server", "int32", "node that it was sent to, -1: none"),
@@ -75,9 +82,17 @@ SCHEMA: Mapping[str, tuple[Column, ...]] = {
         _c("served", "int32", "requests that started service in the slot and finished"),
         _c("dropped", "int32", "requests for this node dropped in the slot"),
         _c("reward", "float64", "mean correctness of the served, NaN if none"),
-        _c("reward_expected", "float64", "expected accuracy of the plans in force on the tasks served"),
+        _c(
+            "reward_expected",
+            "float64",
+            "expected accuracy of the plans in force on the tasks served",
+        ),
         _c("reward_best", "float64", "accuracy of the best merge for the mix served"),
-        _c("context_tv", "float64", "total variation between the router's estimate and the mix served"),
+        _c(
+            "context_tv",
+            "float64",
+            "total variation between the router's estimate and the mix served",
+        ),
         _c("busy_s", "float64", "server seconds in use, own work of the policy included"),
         _c("queue_max", "int32", "most requests in the system"),
         _c("energy_j", "float64", "idle and busy energy"),
@@ -88,7 +103,9 @@ SCHEMA: Mapping[str, tuple[Column, ...]] = {
         _c("node", "int32", "node"),
         _c("kind", "int16", "kind of plan, or keep", DECISIONS),
         _c("k", "int16", "k of a gated plan, expert of a single one, -1 else"),
-        _c("t_force_s", "float64", "took force; NaN: superseded, refused, or still the plan before"),
+        _c(
+            "t_force_s", "float64", "took force; NaN: superseded, refused, or still the plan before"
+        ),
         _c("work_flop", "float64", "work of the decision and its merge"),
         _c("read_bytes", "float64", "bytes read from memory and storage for it"),
         _c("moved_bytes", "float64", "bytes moved over links for it"),
@@ -125,7 +142,12 @@ SCHEMA: Mapping[str, tuple[Column, ...]] = {
     "drift": (
         _c("slot", "int32", "slot"),
         _c("node", "int32", "node"),
-        _c("kind", "int16", "true: the mix of a stream changed; detected: the router raised an alarm", DRIFTS),
+        _c(
+            "kind",
+            "int16",
+            "true: the mix of a stream changed; detected: the router raised an alarm",
+            DRIFTS,
+        ),
     ),
     "tree": (
         _c("slot", "int32", "slot"),
@@ -151,7 +173,9 @@ class Record:
 
 def weight_columns(experts: int) -> tuple[Column, ...]:
     """Return the columns w_0..w_{E-1} that `decisions` gets when there is a model."""
-    return tuple(_c(f"w_{e}", "float64", f"merge weight of expert {e}, NaN if gated") for e in range(experts))
+    return tuple(
+        _c(f"w_{e}", "float64", f"merge weight of expert {e}, NaN if gated") for e in range(experts)
+    )
 
 
 def columns(table: str, experts: int = 0) -> tuple[Column, ...]:

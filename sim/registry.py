@@ -1,7 +1,7 @@
 """Tables that map a name in a scenario to a plug-in.
 
-Rows are "module:Class" strings, so that checking a scenario imports no plug-in. Third parties add rows through
-the entry-point group `moedge.<kind>`. A miss answers with the nearest name.
+Rows are "module:Class" strings, so that checking a scenario imports no plug-in. Third parties add
+rows through the entry-point group `moedge.<kind>`. A miss answers with the nearest name.
 """
 
 from __future__ import annotations

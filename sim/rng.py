@@ -1,10 +1,10 @@
 """Named random streams from one seed.
 
-A stream depends on (seed, name) only, never on the order in which streams are made, so a new consumer
-disturbs no old one and two policies meet identical worlds (common random numbers).
+A stream depends on (seed, name) only, never on the order in which streams are made, so a new
+consumer disturbs no old one and two policies meet identical worlds (common random numbers).
 
-Source: numpy SeedSequence with a spawn key; names are hashed with BLAKE2b because `hash()` differs between
-processes.
+Source: numpy SeedSequence with a spawn key; names are hashed with BLAKE2b because `hash()` differs
+between processes.
 """
 
 from __future__ import annotations

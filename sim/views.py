@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
     """What a dispatcher sees. Sequences are indexed by node id and must be read only.
 
-    With `view: live` the sequences are the engine's own and `t_s` is now; with `view: every <t>` they are a copy
-    taken at `t_s`.
+    With `view: live` the sequences are the engine's own and `t_s` is now; with `view: every <t>`
+    they are a copy taken at `t_s`.
     """
 
     t_s: float

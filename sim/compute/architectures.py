@@ -11,10 +11,13 @@ request is our estimate: the tensors that one block keeps alive at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from sim.config import Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _FP16 = 2.0
 _ENCODER_TOKENS = 128.0  # longest GLUE input of the merging papers

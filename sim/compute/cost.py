@@ -15,15 +15,19 @@ merged expert makes it superfluous (d E of about 10^6 multiplications per layer)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.arrays import MaskArray
 from sim.config import Architecture, Hardware
 from sim.errors import InputError, ShapeError
-from sim.ports import ModelCard
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sim.arrays import MaskArray
+    from sim.ports import ModelCard
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,14 @@ of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from sim.config import Hardware
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _GIB = 2.0**30
 _BANDWIDTH_SHARE = 0.8

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 from sim.config import LinkSpec
 from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Route = tuple[int, ...]  # ids of directed links, in order
 _Tree = dict[int, LinkSpec | None]  # node -> last link of its best path; None at the source

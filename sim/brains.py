@@ -1,0 +1,89 @@
+"""The models of a fleet: one deployment per node, coupled to the hosts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.compute.cost import CostModel
+from sim.compute.deployment import Common, Deployment, InForce
+from sim.compute.memory import Ledger
+from sim.compute.swap import Swap
+from sim.coupling import Coupling, Shards
+from sim.nodemix import NodeMixes
+from sim.records import DRIFTS
+
+if TYPE_CHECKING:
+    from sim.compute.station import Station
+    from sim.fleet import Fleet
+    from sim.ports import ExpertCache
+
+
+class Brains:
+    """Deployments and their hosts in one run with a model.
+
+    Args:
+        fleet: The stations, clock and records to work with.
+        cache: Expert cache of the routed nodes; None: what the nodes say.
+    """
+
+    def __init__(self, fleet: Fleet, cache: str | None) -> None:
+        world, card, parts = fleet.world, fleet.card, fleet.parts
+        assert card is not None
+        assert world.model is not None
+        self.parts, self.cache = parts, cache
+        self.architecture = world.model.cost_as
+        self.cost_as = self.architecture.name if self.architecture else "itself"
+        self.usage_assumed, self.notes = False, list[str]()
+        mixes = NodeMixes(world, len(card.tasks))
+        shards = Shards(parts.hosts, parts.shard_of)
+        self.coupling = Coupling(world, card, shards, fleet.requests, fleet.recorder, mixes.by_node)
+        fleet.recorder.rows(
+            "drift", [(slot, node, DRIFTS.index("true")) for slot, node in mixes.changes()]
+        )
+        self.deployments: dict[int, Deployment] = {}
+        self._start: dict[int, InForce] = {}
+        self._common = Common(
+            fleet.clock, fleet.requests, self.coupling.profiles, card.layers, card.experts
+        )
+        self._recorder, self._card = fleet.recorder, card
+        for node, station in fleet.stations.items():
+            self._deploy(node, station)
+
+    def _deploy(self, node: int, station: Station) -> None:
+        spec, card = station.spec, self._card
+        cost = CostModel(self.architecture, card, spec.hardware)
+        self.usage_assumed |= cost.usage_assumed
+        if cost.usage_note and cost.usage_note not in self.notes:
+            self.notes.append(cost.usage_note)
+        ledger = Ledger(node, spec.hardware.memory_bytes, self._recorder)
+        deployment = Deployment(self._common, station, cost, ledger, self._new_cache(station))
+        station.service = deployment
+        deployment.check_fits()
+        self.deployments[node] = deployment
+        self.coupling.swaps[node] = Swap(self._common.clock, deployment, card.experts)
+        self._start[node] = self.coupling.start_plan(node)
+        deployment.provision(self._start[node], 0.0)
+
+    def _new_cache(self, station: Station) -> ExpertCache:
+        override = self.cache if station.spec.plan is None else None
+        make = self.parts.cache(override or station.spec.cache)
+        return make(self._card.layers, self._card.experts)
+
+    def plan_id(self, node: int) -> int:
+        """Return the id of the plan in force on a node, -1 while it has none."""
+        force = self.deployments[node].in_force
+        return -1 if force is None else force.plan_id
+
+    def asked_s(self, node: int) -> float:
+        """Return the server time that decisions and merges asked a node for (law L7)."""
+        return self.coupling.receipts_s[node] + self.coupling.swaps[node].merge_s
+
+    def crash(self, node: int, now_s: float) -> None:
+        """Lose a node's memory, plan and pending decision."""
+        self.coupling.swaps[node].crash()
+        self.deployments[node].crash(now_s)
+
+    def restart(self, node: int, now_s: float) -> None:
+        """Load a node's start plan again; its router starts cold."""
+        self.coupling.restarted(node)
+        self.deployments[node].reload(self._start[node], now_s)

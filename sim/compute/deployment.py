@@ -1,0 +1,232 @@
+"""The model as deployed on one node.
+
+The plan in force, its memory, and how a batch is served under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sim.clock import END, Clock
+from sim.compute.memory import ACTIVATIONS, BACKBONE, EXPERTS, MERGED, Ledger
+from sim.compute.storage import BY_PLAN, ExpertStore, Storage
+from sim.compute.touched import Masks, counts, union
+from sim.compute.walk import Walk
+from sim.errors import PlanRefused
+from sim.plans import Plan, TopK
+from sim.units import format_bytes
+
+if TYPE_CHECKING:
+    from sim.compute.cost import BatchCost, CostModel
+    from sim.compute.station import Batch, Station
+    from sim.config import NodeSpec
+    from sim.ports import ExpertCache
+    from sim.request import Requests
+
+Touches = Callable[[TopK], list[Masks]]  # replayed gate choices of a gated plan, by service input
+
+
+@dataclass(slots=True)
+class InForce:
+    """The plan that the next batch takes, by the id of the decision that brought it."""
+
+    plan_id: int
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all deployments of a run share.
+
+    `touches` gives a gated plan's replayed choices; layers and experts are the small model's.
+    """
+
+    clock: Clock
+    requests: Requests
+    touches: Touches
+    layers: int
+    experts: int
+
+
+class Deployment:
+    """Serves batches of one node under its plan in force; implements `station.Service`.
+
+    Args:
+        common: What all nodes share.
+        station: The node's servers.
+        cost: What batches, merges and weights cost on this node.
+        ledger: The node's memory.
+        cache: The node's expert cache.
+    """
+
+    def __init__(
+        self, common: Common, station: Station, cost: CostModel, ledger: Ledger, cache: ExpertCache
+    ) -> None:
+        self.clock, self.requests, self.touches = common.clock, common.requests, common.touches
+        self.station, self.cost, self.ledger = station, cost, ledger
+        self.spec: NodeSpec = station.spec
+        self.storage = Storage(self.spec.hardware)
+        self.preload = cache.preload
+        self.store = ExpertStore(common.clock, ledger, self.storage, cache, cost.expert_bytes)
+        experts = range(common.experts)
+        self.units = [(layer, expert) for layer in range(common.layers) for expert in experts]
+        self.in_force: InForce | None = None
+        self.flop = 0.0  # of batches, for the report
+        self._gated_running = 0
+
+    # --- what a plan needs
+
+    def check_fits(self) -> None:
+        """Refuse a node that could not serve even one request under the start plan.
+
+        Raises:
+            PlanRefused: Backbone, one merged expert and one request's activations do not fit.
+        """
+        need_bytes = (
+            self.cost.backbone_bytes + self.cost.merged_bytes + self.cost.activation_bytes(1)
+        )
+        if need_bytes > self.ledger.budget_bytes:
+            raise PlanRefused(
+                f"node {self.spec.name}: backbone, one merged expert per layer and one request "
+                f"need {format_bytes(need_bytes)}, memory is {format_bytes(self.ledger.budget_bytes)}"
+            )
+
+    def gated_need_bytes(self) -> float:
+        """Return the least memory a gated plan needs.
+
+        All experts, or with an evicting cache one per server.
+        """
+        servers = self.spec.servers
+        units = len(self.units) if self.preload else servers
+        fixed = self.cost.backbone_bytes + servers * self.cost.activation_bytes(1)
+        return fixed + units * self.cost.expert_bytes
+
+    # --- memory of plans
+
+    def _place_weights(self, force: InForce, now_s: float) -> float:
+        """Reserve memory for the backbone and a plan's weights; return the bytes."""
+        cost, bytes_before = self.cost, self.ledger.total_bytes
+        self.ledger.set(BACKBONE, cost.backbone_bytes, now_s)
+        if not isinstance(force.plan, TopK):
+            self.ledger.set(MERGED, cost.merged_bytes, now_s)
+        elif self.preload:
+            self.ledger.set(EXPERTS, cost.expert_bytes * len(self.units), now_s)
+        return self.ledger.total_bytes - bytes_before
+
+    def provision(self, force: InForce, now_s: float) -> None:
+        """Put a plan in force with its weights in memory, as a node is delivered.
+
+        Raises:
+            PlanRefused: The plan does not fit the node.
+        """
+        if isinstance(force.plan, TopK) and self.gated_need_bytes() > self.ledger.budget_bytes:
+            raise PlanRefused(
+                f"node {self.spec.name}: {force.plan} needs "
+                f"{format_bytes(self.gated_need_bytes())}, memory is "
+                f"{format_bytes(self.ledger.budget_bytes)}; try `cache: lru`"
+            )
+        self._place_weights(force, now_s)
+        self.install(force, now_s)
+
+    def install(self, force: InForce, now_s: float) -> None:
+        """Put a plan in force.
+
+        The bytes of preloaded experts or of a staged merge are in the ledger already.
+        """
+        gated = isinstance(force.plan, TopK)
+        if gated and self.preload:
+            for key in self.units:
+                self.store.admit(key, now_s, BY_PLAN)
+        self.in_force = force
+        self.ledger.set(MERGED, 0.0 if gated else self.cost.merged_bytes, now_s)
+        self._free_experts(now_s)
+        self.store.retry(now_s)
+        self.station.wake(now_s)
+
+    def _free_experts(self, now_s: float) -> None:
+        if self.in_force and not isinstance(self.in_force.plan, TopK) and not self._gated_running:
+            self.store.empty(now_s)
+
+    # --- service
+
+    def admit(self, size: int, now_s: float) -> int:
+        """Return how many requests' activations fit now, evicting experts if that helps."""
+        if self.in_force is None:
+            return 0
+        for fitting in range(size, 0, -1):
+            if self.store.make_room(self._working_bytes(fitting), now_s):
+                return fitting
+        return 0
+
+    def _working_bytes(self, size: int) -> float:
+        return self.cost.activation_bytes(size)
+
+    def begin(self, batch: Batch, now_s: float) -> None:
+        """Serve a batch under the plan in force."""
+        force = self.in_force
+        assert force is not None
+        batch.plan_id = force.plan_id
+        batch.held_bytes = self._working_bytes(len(batch.ids))
+        self.ledger.add(ACTIVATIONS, batch.held_bytes, now_s)
+        if isinstance(force.plan, TopK):
+            self._begin_gated(batch, force.plan, now_s)
+        else:
+            self._run(batch, self.cost.merged(len(batch.ids)), now_s)
+
+    def _begin_gated(self, batch: Batch, plan: TopK, now_s: float) -> None:
+        rows, inputs = self.touches(plan), self.requests.input
+        touched = union(rows[inputs[rid]] for rid in batch.ids)
+        cost = self.cost.gated(len(batch.ids), plan.k, counts(touched))
+        batch.gated = True
+        self._gated_running += 1
+        if self.preload:
+            self._run(batch, cost, now_s)
+            return
+        self.flop += cost.flop
+        walk = Walk(self.clock, self.station, self.store, batch, touched, cost.per_layer_s)
+        walk.go(now_s)
+
+    def _run(self, batch: Batch, cost: BatchCost, now_s: float) -> None:
+        self.flop += cost.flop
+        batch.service_s = cost.service_s
+        end_s = now_s + cost.service_s
+        self.clock.at(end_s, END, batch.ids[0], self.station.ended, batch)
+
+    def end(self, batch: Batch, now_s: float) -> None:
+        """Free a batch's working memory."""
+        self.ledger.add(ACTIVATIONS, -batch.held_bytes, now_s)
+        if batch.gated:
+            self._gated_running -= 1
+            self._free_experts(now_s)
+        self.store.retry(now_s)
+
+    # --- faults
+
+    def crash(self, now_s: float) -> None:
+        """Lose memory and plan."""
+        self.in_force = None
+        self.station.blocked = True
+        self._gated_running = 0
+        self.store.crash(now_s)
+        self.storage.clear(now_s)
+        self.ledger.clear(now_s)
+
+    def reload(self, force: InForce, now_s: float) -> None:
+        """Load backbone and the start plan's weights from storage after a restart.
+
+        Then serve again.
+
+        The start plan's merged weights are kept on storage as the node's delivered image.
+        """
+        size_bytes = self._place_weights(force, now_s)
+        epoch = self.station.epoch
+
+        def loaded(at_s: float) -> None:
+            if self.station.epoch == epoch and self.station.up:
+                self.station.blocked = False
+                self.install(force, at_s)
+
+        done_s = self.storage.book(size_bytes, now_s)
+        self.clock.at(done_s, END, -1 - self.spec.id, lambda alarm: loaded(self.clock.now))

@@ -1,0 +1,351 @@
+"""A station: c servers, a finite system, batches, and the node's own jobs, first come first served.
+
+Source: Kendall's c servers and K places; batch service with maximum size and waiting time (e.g.
+Inoue 2021).
+Deviation: a node's own jobs (router decisions, merges) take a server before the next batch does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import nan
+from typing import TYPE_CHECKING, Protocol
+
+from sim.clock import END, START, Alarm, Clock
+from sim.errors import LawViolation
+from sim.records import DROPS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sim.config import NodeSpec
+    from sim.request import Requests
+
+QUEUE_FULL, NODE_DOWN, MEMORY_FULL = (DROPS.index(w) for w in ("queue_full", "node_down", "memory"))
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Requests that are served together; `epoch` is the station's when it started."""
+
+    id: int
+    ids: list[int]
+    epoch: int
+    start_s: float
+    plan_id: int = -1
+    service_s: float = 0.0
+    stall_s: float = 0.0
+    held_bytes: float = 0.0
+    gated: bool = False
+
+
+@dataclass(slots=True)
+class Job:
+    """A node's own work on one server."""
+
+    work_s: float
+    done: Callable[[float], None]
+    epoch: int = 0
+
+
+class Service(Protocol):
+    """How a batch is served: with a model or from drawn times."""
+
+    def admit(self, size: int, now_s: float) -> int:
+        """Return how many of `size` waiting requests may start now (memory), 0: none."""
+        ...
+
+    def begin(self, batch: Batch, now_s: float) -> None:
+        """Serve a batch, and call the station's `finish` when it ends."""
+        ...
+
+    def end(self, batch: Batch, now_s: float) -> None:
+        """Free what the batch held."""
+        ...
+
+
+class StationEnds(Protocol):
+    """What the fleet does with requests that leave a station."""
+
+    def served(self, node: int, batch: Batch, now_s: float) -> None:
+        """Send the answers of a batch whose service ended."""
+        ...
+
+    def lose(self, rid: int, reason: int, now_s: float) -> None:
+        """Drop a request."""
+        ...
+
+
+@dataclass(slots=True)
+class Meters:
+    """Event-time integrals and counters of one station."""
+
+    area: float = 0.0  # of N(t), request seconds
+    stays_s: float = 0.0  # summed stays of requests that left
+    area_s: float = 0.0  # time of the last change of N
+    busy_area: float = 0.0  # of busy servers, server seconds
+    busy_s: float = 0.0  # time of the last change of busy servers
+    up_area_s: float = 0.0
+    up_s: float = 0.0
+    queue_max: int = 0
+    most_running: int = 0
+    arrived: int = 0
+    finished: int = 0
+    lost: int = 0
+    job_s: float = 0.0  # the node's own work: done,
+    job_lost_s: float = 0.0  # lost to crashes,
+    job_asked_s: float = 0.0  # asked for
+
+
+@dataclass(slots=True)
+class _State:
+    queue: deque[int] = field(default_factory=deque)
+    running: dict[int, Batch] = field(default_factory=dict)
+    jobs: deque[Job] = field(default_factory=deque)
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What all stations of a run share.
+
+    Args:
+        clock: The run's clock.
+        requests: Columns of all requests.
+        in_system: Requests in the system by node id, also the dispatchers' live view.
+        ends: Where requests go that leave.
+        batch_ids: The run's batch counter.
+        plans: Plans can change. Service then starts by an alarm after all else that happens at the
+            same instant; without plans, single requests start inside the event that lets them.
+    """
+
+    clock: Clock
+    requests: Requests
+    in_system: list[int]
+    ends: StationEnds
+    batch_ids: Iterator[int]
+    plans: bool
+
+
+class Station:
+    """The servers and the queue of one node.
+
+    Args:
+        floor: What all stations share.
+        spec: The node.
+    """
+
+    def __init__(self, floor: Floor, spec: NodeSpec) -> None:
+        self.clock, self.spec, self.node = floor.clock, spec, spec.id
+        self.requests, self.in_system, self.ends = floor.requests, floor.in_system, floor.ends
+        self.batch_ids = floor.batch_ids
+        self.immediate = not floor.plans and spec.batching.max_size == 1
+        self.capacity, self.max_size = spec.capacity, spec.batching.max_size
+        self.max_wait_s = spec.batching.max_wait_s
+        self.free = spec.servers
+        self.up, self.blocked, self.epoch = True, False, 0
+        self.meters = Meters()
+        self._state = _State()
+        self._queue = self._state.queue
+        self._check_s = self._timer_s = nan
+        self._working_s = 0.0  # of jobs on servers now
+        self.service: Service
+
+    # --- requests come
+
+    def enqueue(self, rid: int, now_s: float) -> None:
+        """Take a request into the queue, or refuse it."""
+        self.meters.arrived += 1
+        if not self.up:
+            self._refuse(rid, NODE_DOWN, now_s)
+            return
+        waiting = self.in_system[self.node]
+        if waiting >= self.capacity:
+            self._refuse(rid, QUEUE_FULL, now_s)
+            return
+        self.requests.t_enqueue_s[rid] = now_s
+        self._count(waiting + 1, now_s)
+        self._queue.append(rid)
+        if self.free:
+            self.wake(now_s)
+
+    def _refuse(self, rid: int, reason: int, now_s: float) -> None:
+        self.meters.lost += 1
+        self.ends.lose(rid, reason, now_s)
+
+    def _count(self, number: int, now_s: float) -> None:
+        meters, node = self.meters, self.node
+        meters.area += self.in_system[node] * (now_s - meters.area_s)
+        meters.area_s = now_s
+        self.in_system[node] = number
+        meters.queue_max = max(meters.queue_max, number)
+
+    # --- service starts
+
+    def wake(self, now_s: float) -> None:
+        """Start what may start now (or after everything else that happens at this instant)."""
+        if self.immediate:
+            self._start_ready(now_s)
+        elif self._check_s != now_s:
+            self._check_s = now_s
+            self.clock.at(now_s, START, self.node, self._check)
+
+    def _check(self, alarm: Alarm) -> None:
+        self._check_s = nan
+        if self.up:
+            self._start_ready(self.clock.now)
+
+    def _start_ready(self, now_s: float) -> None:
+        while self.free:
+            if self._state.jobs:
+                self._start_job(self._state.jobs.popleft(), now_s)
+                continue
+            waiting = len(self._queue)
+            if not waiting or self.blocked or self._must_wait(waiting, now_s):
+                return
+            size = self.service.admit(min(waiting, self.max_size), now_s)
+            if size == 0:
+                if self._state.running:
+                    return  # their end frees memory and wakes this station
+                self._leave([self._queue.popleft()], MEMORY_FULL, now_s)
+                continue
+            self._start_batch(size, now_s)
+
+    def _must_wait(self, waiting: int, now_s: float) -> bool:
+        if waiting >= self.max_size or self.max_wait_s == 0.0:
+            return False
+        due_s = self.requests.t_enqueue_s[self._queue[0]] + self.max_wait_s
+        if now_s >= due_s:
+            return False
+        if self._timer_s != due_s:
+            self._timer_s = due_s
+            self.clock.at(due_s, START, self.node, self._check)
+        return True
+
+    def _start_batch(self, size: int, now_s: float) -> None:
+        popleft = self._queue.popleft
+        ids = [popleft() for _ in range(size)]
+        batch = Batch(next(self.batch_ids), ids, self.epoch, now_s)
+        requests = self.requests
+        for rid in ids:
+            requests.t_start_s[rid] = now_s
+            requests.batch[rid] = batch.id
+            requests.batch_size[rid] = size
+        self._state.running[batch.id] = batch
+        self._take_server(now_s)
+        self.service.begin(batch, now_s)
+
+    def _take_server(self, now_s: float) -> None:
+        self._busy(now_s)
+        self.free -= 1
+        busy = self.spec.servers - self.free
+        self.meters.most_running = max(self.meters.most_running, busy)
+        if self.free < 0:
+            raise LawViolation(f"L3 capacity: node {self.node} runs {busy} of {self.spec.servers}")
+
+    def _busy(self, now_s: float) -> None:
+        meters = self.meters
+        meters.busy_area += (self.spec.servers - self.free) * (now_s - meters.busy_s)
+        meters.busy_s = now_s
+
+    # --- service ends
+
+    def finish(self, batch: Batch, now_s: float) -> None:
+        """End a batch's service; ignored when a crash has taken it."""
+        if batch.epoch != self.epoch:
+            return
+        del self._state.running[batch.id]
+        self._busy(now_s)
+        self.free += 1
+        self.service.end(batch, now_s)
+        requests, meters = self.requests, self.meters
+        for rid in batch.ids:
+            requests.t_finish_s[rid] = now_s
+            requests.service_s[rid] = batch.service_s
+            requests.stall_s[rid] = batch.stall_s
+            requests.plan[rid] = batch.plan_id
+            meters.stays_s += now_s - requests.t_enqueue_s[rid]
+        meters.finished += len(batch.ids)
+        self._count(self.in_system[self.node] - len(batch.ids), now_s)
+        if self._queue or self._state.jobs:
+            self.wake(now_s)
+        self.ends.served(self.node, batch, now_s)
+
+    def ended(self, alarm: Alarm) -> None:
+        """End the batch that an alarm carries."""
+        self.finish(alarm.item, self.clock.now)
+
+    def _leave(self, ids: list[int], reason: int, now_s: float) -> None:
+        requests, meters = self.requests, self.meters
+        for rid in ids:
+            meters.stays_s += now_s - requests.t_enqueue_s[rid]
+        meters.lost += len(ids)
+        self._count(self.in_system[self.node] - len(ids), now_s)
+        for rid in ids:
+            self.ends.lose(rid, reason, now_s)
+
+    # --- the node's own work
+
+    def work(self, work_s: float, done: Callable[[float], None], now_s: float) -> None:
+        """Run the node's own work on the next free server, then call `done` with the time."""
+        self.meters.job_asked_s += work_s
+        self._state.jobs.append(Job(work_s, done, self.epoch))
+        if self.free:
+            self.wake(now_s)
+
+    def _start_job(self, job: Job, now_s: float) -> None:
+        self._take_server(now_s)
+        self._working_s += job.work_s
+        self.clock.at(now_s + job.work_s, END, -1 - self.node, self._job_done, job)
+
+    def _job_done(self, alarm: Alarm) -> None:
+        job: Job = alarm.item
+        if job.epoch != self.epoch:
+            self.meters.job_lost_s += job.work_s
+            return
+        now_s = self.clock.now
+        self._working_s -= job.work_s
+        self.meters.job_s += job.work_s
+        self._busy(now_s)
+        self.free += 1
+        job.done(now_s)
+        self.wake(now_s)
+
+    # --- faults and ends
+
+    def crash(self, now_s: float) -> None:
+        """Lose the queue and everything that runs."""
+        self._busy(now_s)
+        self.meters.up_area_s += now_s - self.meters.up_s
+        self.up, self.free = False, self.spec.servers
+        self.epoch += 1
+        gone = [rid for batch in self._state.running.values() for rid in batch.ids]
+        gone += self._queue
+        self.meters.job_lost_s += sum(job.work_s for job in self._state.jobs)
+        self._working_s = 0.0
+        self._state.running.clear()
+        self._state.jobs.clear()
+        self._queue.clear()
+        self._leave(sorted(gone), NODE_DOWN, now_s)
+
+    def restart(self, now_s: float) -> None:
+        """Come back empty."""
+        self.up, self.meters.up_s = True, now_s
+
+    def settle(self, now_s: float) -> Meters:
+        """Bring the integrals up to now and return them."""
+        self._count(self.in_system[self.node], now_s)
+        self._busy(now_s)
+        if self.up:
+            self.meters.up_area_s += now_s - self.meters.up_s
+            self.meters.up_s = now_s
+        return self.meters
+
+    def open_job_s(self) -> float:
+        """Return the node's own work that waits or runs."""
+        return self._working_s + sum(job.work_s for job in self._state.jobs)
+
+    def present(self) -> list[int]:
+        """Return the requests in the system: running ones, then the queue."""
+        running = [rid for batch in self._state.running.values() for rid in batch.ids]
+        return running + list(self._queue)

@@ -1,0 +1,151 @@
+"""A node's storage channel and the experts that are in its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sim.clock import END, Alarm, Clock
+from sim.compute.memory import EXPERTS, Ledger
+from sim.records import CAUSES, RESIDENCY
+
+if TYPE_CHECKING:
+    from sim.config import Hardware
+    from sim.ports import ExpertCache, ExpertKey
+
+FETCH, EVICT, WIPE = range(len(RESIDENCY))
+BY_PLAN, BY_MISS, BY_CAPACITY, BY_CRASH = range(len(CAUSES))
+
+
+class Storage:
+    """One FIFO channel from flash: a delay per read, then bytes at the storage's bandwidth."""
+
+    def __init__(self, hardware: Hardware) -> None:
+        self.delay_s, self.bytes_per_s = hardware.storage_delay_s, hardware.storage_bytes_per_s
+        self.free_s = 0.0
+
+    def book(self, size_bytes: float, now_s: float) -> float:
+        """Queue a read and return when it ends."""
+        self.free_s = max(now_s, self.free_s) + self.delay_s + size_bytes / self.bytes_per_s
+        return self.free_s
+
+    def clear(self, now_s: float) -> None:
+        """Forget queued reads, as a crash does."""
+        self.free_s = now_s
+
+
+Waiter = Callable[[float], None]
+
+
+class ExpertStore:
+    """Experts in memory, unit (layer, expert).
+
+    Fetched on a miss, evicted by the cache's choice, pinned in use.
+
+    Equal concurrent fetches coalesce: the second asks for the first one's bytes.
+
+    Args:
+        clock: The run's clock.
+        ledger: The node's memory.
+        storage: The node's storage channel.
+        cache: Who chooses victims.
+        unit_bytes: Bytes of one (layer, expert).
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        storage: Storage,
+        cache: ExpertCache,
+        unit_bytes: float,
+    ) -> None:
+        self.clock, self.ledger, self.storage = clock, ledger, storage
+        self.cache, self.unit_bytes, self.log = cache, unit_bytes, ledger.log
+        self.resident: dict[ExpertKey, None] = {}
+        self.pinned: dict[ExpertKey, int] = {}
+        self._coming: dict[ExpertKey, list[Waiter]] = {}
+        self._starved: list[tuple[ExpertKey, Waiter]] = []
+        self._epoch = 0
+
+    def use(self, key: ExpertKey) -> bool:
+        """Pin and touch an expert if it is here; False if it must be fetched."""
+        if key not in self.resident:
+            return False
+        self.cache.touch(key)
+        self.pinned[key] = self.pinned.get(key, 0) + 1
+        return True
+
+    def release(self, keys: list[ExpertKey], now_s: float) -> None:
+        """Unpin experts; whoever waited for room tries again."""
+        for key in keys:
+            self.pinned[key] -= 1
+            if not self.pinned[key]:
+                del self.pinned[key]
+        if keys:
+            self.retry(now_s)
+
+    def retry(self, now_s: float) -> None:
+        """Let fetches that found no room try again, because some memory may be free now."""
+        waiting, self._starved = self._starved, []
+        for key, waiter in waiting:
+            self.fetch(key, waiter, now_s)
+
+    def fetch(self, key: ExpertKey, waiter: Waiter, now_s: float) -> None:
+        """Bring an expert from storage, then call the waiter with the time."""
+        if key in self.resident:
+            waiter(now_s)
+        elif key in self._coming:
+            self._coming[key].append(waiter)
+        elif not self.make_room(self.unit_bytes, now_s):
+            self._starved.append((key, waiter))
+        else:
+            self._coming[key] = [waiter]
+            self.ledger.add(EXPERTS, self.unit_bytes, now_s)
+            done_s = self.storage.book(self.unit_bytes, now_s)
+            order = -1_000_000_000 - key[0] * 1_000_000 - key[1]
+            self.clock.at(done_s, END, order, self._fetched, (key, self._epoch))
+
+    def _fetched(self, alarm: Alarm) -> None:
+        key, epoch = alarm.item
+        if epoch != self._epoch:
+            return
+        now_s = self.clock.now
+        self.admit(key, now_s, BY_MISS)
+        for waiter in self._coming.pop(key):
+            waiter(now_s)
+
+    def admit(self, key: ExpertKey, now_s: float, cause: int) -> None:
+        """Note that an expert is in memory now; its bytes are in the ledger already."""
+        self.resident[key] = None
+        self.cache.touch(key)
+        self.log.residency(self.ledger.node, key, now_s, FETCH, self.unit_bytes, cause)
+
+    def make_room(self, size_bytes: float, now_s: float) -> bool:
+        """Evict until so many bytes fit; False when nothing more can go."""
+        while not self.ledger.fits(size_bytes):
+            victim = self.cache.victim(self.pinned)
+            if victim is None:
+                return False
+            self._evict(victim, now_s, EVICT, BY_CAPACITY)
+        return True
+
+    def _evict(self, key: ExpertKey, now_s: float, event: int, cause: int) -> None:
+        self.cache.drop(key)
+        del self.resident[key]
+        self.ledger.add(EXPERTS, -self.unit_bytes, now_s)
+        self.log.residency(self.ledger.node, key, now_s, event, self.unit_bytes, cause)
+
+    def empty(self, now_s: float) -> None:
+        """Evict everything, because the plan in force needs no experts."""
+        for key in [k for k in self.resident if k not in self.pinned]:
+            self._evict(key, now_s, EVICT, BY_PLAN)
+
+    def crash(self, now_s: float) -> None:
+        """Lose everything."""
+        self._epoch += 1
+        self.pinned.clear()
+        self._coming.clear()
+        self._starved.clear()
+        for key in list(self.resident):
+            self._evict(key, now_s, WIPE, BY_CRASH)

@@ -1,0 +1,217 @@
+"""Where virtual time meets the hosts.
+
+One call per shard and slot boundary, and one at the end to measure regret.
+
+Wall time passes while hosts compute; simulated time does not. What a decision cost comes back as
+work and is charged by the node that it is for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.arrays import FloatArray, IntArray
+from sim.compute.deployment import InForce
+from sim.compute.swap import DecisionRow, Swap, decision_s
+from sim.compute.touched import Masks, as_rows
+from sim.errors import HostError
+from sim.plans import Plan, TopK, uniform
+from sim.ports import HostHandle, ModelCard, NewPlan, NodeDecision, Served, StepInput, StepReply
+
+if TYPE_CHECKING:
+    from sim.config import World
+    from sim.recorder import Recorder
+    from sim.request import Requests
+
+TrueMix = Callable[[int], FloatArray]  # slot -> (all nodes, M)
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """The started hosts, one per shard, and the shard of every node."""
+
+    hosts: Sequence[HostHandle]
+    shard_of: Sequence[int]
+
+
+@dataclass(slots=True)
+class _Box:
+    """What one shard gets at the next boundary."""
+
+    plans: list[NewPlan]
+    ended: list[int]
+    due: deque[tuple[float, int]]  # (time, request id) of feedback on its way
+    reset: list[int]
+
+
+class Profiles:
+    """Gate choices of gated plans, asked once from the first host.
+
+    (every host would answer the same).
+    """
+
+    def __init__(self, host: HostHandle) -> None:
+        self._host = host
+        self._rows: dict[TopK, list[Masks]] = {}
+
+    def __call__(self, plan: TopK) -> list[Masks]:
+        """Return the masks of every service input under a plan."""
+        if plan not in self._rows:
+            profile = self._host.call("profile", plan).result()
+            self._rows[plan] = as_rows(profile.experts.tolist())
+        return self._rows[plan]
+
+
+class Coupling:
+    """Exchanges outcomes, feedback and decisions with the hosts.
+
+    Args:
+        world: The run.
+        card: The checkpoint.
+        shards: The hosts.
+        requests: Columns of all requests.
+        recorder: Where decisions and telemetry go.
+        true_mix: The mix of a slot by node, for oracles and metrics.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        card: ModelCard,
+        shards: Shards,
+        requests: Requests,
+        recorder: Recorder,
+        true_mix: TrueMix,
+    ) -> None:
+        self.world, self.card = world, card
+        self.hosts, self.shard_of = shards.hosts, shards.shard_of
+        self.requests, self.recorder, self.true_mix = requests, recorder, true_mix
+        self.profiles = Profiles(self.hosts[0])
+        self.swaps: dict[int, Swap] = {}
+        self.routed = [n.plan is None and n.servers > 0 for n in world.nodes]
+        audit = requests.workload.audit < world.feedback.fraction
+        self.audited: list[bool] = audit.tolist()
+        self.estimates: dict[tuple[int, int], tuple[float, ...]] = {}
+        self.receipts_s = [0.0] * len(
+            world.nodes
+        )  # server seconds that decisions asked for (law L7)
+        self._boxes = [_Box([], [], deque(), []) for _ in self.hosts]
+        self._delayed: deque[tuple[int, list[tuple[int, NodeDecision, DecisionRow]]]] = deque()
+
+    # --- the simulation tells
+
+    def start_plan(self, node: int) -> InForce:
+        """Give a node its first plan: its group's fixed one, or the uniform merge."""
+        plan = self.world.nodes[node].plan or uniform(self.card.experts)
+        row = DecisionRow(slot=-1, node=node, plan=plan, start=True, t_force_s=0.0)
+        return InForce(self._register(row, plan), plan)
+
+    def _register(self, row: DecisionRow, plan: Plan | None) -> int:
+        plan_id = self.recorder.decide(row)
+        if plan is not None:
+            box = self._boxes[self.shard_of[row.node]]
+            box.plans.append(NewPlan(plan_id, row.node, row.slot, plan))
+        return plan_id
+
+    def served(self, node: int, ids: Sequence[int], now_s: float) -> None:
+        """Note requests whose service ended."""
+        box = self._boxes[self.shard_of[node]]
+        box.ended.extend(ids)
+        if self.routed[node]:
+            due_s = now_s + self.world.feedback.delay_s
+            box.due.extend((due_s, rid) for rid in ids if self.audited[rid])
+
+    def restarted(self, node: int) -> None:
+        """Note that a node came back with its router's state lost."""
+        self._boxes[self.shard_of[node]].reset.append(node)
+
+    # --- slot boundaries
+
+    def boundary(self, slot: int, now_s: float, active: Sequence[int]) -> None:
+        """Step every shard and apply what is decided; `active` are the nodes that are up (none.
+
+        Last call).
+        """
+        true_mix = self.true_mix(slot)
+        steps = []
+        for shard, box in enumerate(self._boxes):
+            here = np.array([n for n in active if self.shard_of[n] == shard], dtype=np.int64)
+            steps.append(self._step_input(box, slot, now_s, here, true_mix))
+        futures = [host.call("step", step) for host, step in zip(self.hosts, steps, strict=True)]
+        replies: list[StepReply] = [future.result() for future in futures]
+        decisions: list[NodeDecision] = []
+        for step, reply in zip(steps, replies, strict=True):
+            self._score(step.served.id, reply)
+            decisions.extend(reply.decisions)
+        # Telemetry goes by node, whatever the shards are.
+        told = [row for reply in replies for row in reply.telemetry]
+        for row in sorted(told, key=lambda r: int(r["node"])):
+            self.recorder.named(row)
+        self._take(slot, now_s, sorted(decisions, key=lambda d: d.node))
+
+    def _step_input(
+        self, box: _Box, slot: int, now_s: float, active: IntArray, true_mix: FloatArray
+    ) -> StepInput:
+        feedback = []
+        while box.due and box.due[0][0] <= now_s:
+            feedback.append(box.due.popleft()[1])
+        step = StepInput(
+            slot=slot,
+            t_s=now_s,
+            plans=tuple(box.plans),
+            served=self._served(sorted(box.ended)),
+            feedback=np.array(sorted(feedback), dtype=np.int64),
+            active=active,
+            reset=np.array(sorted(set(box.reset)), dtype=np.int64),
+            true_mix=true_mix,
+        )
+        box.plans, box.ended, box.reset = [], [], []
+        return step
+
+    def _served(self, ids: list[int]) -> Served:
+        requests, audited = self.requests, self.audited
+        return Served(
+            id=np.array(ids, dtype=np.int64),
+            node=_take(requests.server, ids),
+            input=_take(requests.input, ids),
+            plan_id=_take(requests.plan, ids),
+            audited=np.array([audited[i] for i in ids], dtype=np.bool_),
+        )
+
+    def _score(self, ids: IntArray, reply: StepReply) -> None:
+        if len(reply.correct) != len(ids):
+            raise HostError(f"a host scored {len(reply.correct)} of {len(ids)} requests")
+        correct = self.requests.correct
+        for rid, right in zip(ids.tolist(), reply.correct.tolist(), strict=True):
+            correct[rid] = int(right)
+
+    def _take(self, slot: int, now_s: float, decisions: Sequence[NodeDecision]) -> None:
+        made = []
+        for decision in decisions:
+            row = DecisionRow(
+                slot=slot, node=decision.node, plan=decision.plan, explored=decision.explored
+            )
+            made.append((self._register(row, decision.plan), decision, row))
+            if decision.task_mix is not None:
+                self.estimates[slot, decision.node] = decision.task_mix
+        self._delayed.append((slot + self.world.decision_delay_slots, made))
+        while self._delayed and self._delayed[0][0] <= slot:
+            self._apply(self._delayed.popleft()[1], now_s)
+
+    def _apply(self, made: list[tuple[int, NodeDecision, DecisionRow]], now_s: float) -> None:
+        for plan_id, decision, row in made:
+            swap = self.swaps[decision.node]
+            if not swap.station.up:
+                continue
+            hardware = swap.deployment.spec.hardware
+            self.receipts_s[decision.node] += decision_s(decision, hardware)
+            swap.decide(plan_id, decision, row, now_s)
+
+
+def _take(column: Sequence[int], ids: list[int]) -> IntArray:
+    return np.array([column[i] for i in ids], dtype=np.int64)

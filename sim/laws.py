@@ -1,0 +1,99 @@
+"""The laws that every run obeys; checked at its end, callable in tests.
+
+    L1  conservation: emitted = returned + dropped (by reason) + in flight, per node and in total;
+    bytes likewise L2  causality: a request's stamps never go back L3  capacity: never more running
+    than servers, never more bytes than memory (checked while the run goes on, too) L7  every
+    policy's own cost is charged: server time asked for by decisions and merges = done + lost + open
+    L8  Little: the event-time integral of N(t) equals the summed stays, per node
+
+L4 (same seed, same bits), L5 (the world does not depend on the policy) and L6 (oracle boundary)
+need several runs; they live in tests/laws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.errors import LawViolation
+from sim.records import DROPS, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sim.compute.station import Meters
+    from sim.network.links import Links
+
+_REL = 1e-9  # rounding of sums in event order
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLedger:
+    """What one station counted, and what is still there at the end."""
+
+    node: int
+    servers: int
+    meters: Meters
+    present: Sequence[int]  # ids of requests in the system
+    stays_open_s: float  # their stays so far
+    asked_s: float  # server time that receipts and merges asked for
+    open_s: float  # of it still waiting or running
+
+
+def conservation(requests: Table, in_flight: int) -> dict[str, int]:
+    """Check L1 over the fleet and return the counts."""
+    returned = ~np.isnan(requests["t_return_s"])
+    dropped = requests["drop"] >= 0
+    both = np.flatnonzero(returned & dropped)
+    if both.size:
+        raise LawViolation(f"L1: request {both[0]} both returned and dropped")
+    counts = {"emitted": len(returned), "returned": int(returned.sum()), "in_flight": in_flight}
+    for code, reason in enumerate(DROPS):
+        counts[reason] = int((requests["drop"] == code).sum())
+    if counts["emitted"] != sum(v for k, v in counts.items() if k != "emitted"):
+        raise LawViolation(f"L1: requests are not conserved: {counts}")
+    return counts
+
+
+def causality(requests: Table) -> None:
+    """Check L2: emit <= dispatch <= enqueue <= start <= finish <= return, where stamped."""
+    names = ("t_emit_s", "t_dispatch_s", "t_enqueue_s", "t_start_s", "t_finish_s", "t_return_s")
+    before = requests[names[0]]
+    for name in names[1:]:
+        after = requests[name]
+        wrong = np.flatnonzero(after < before)
+        if wrong.size:
+            rid = int(wrong[0])
+            raise LawViolation(f"L2: request {rid}: {name} = {after[rid]} is before {before[rid]}")
+        before = np.where(np.isnan(after), before, after)
+
+
+def stations(ledgers: Sequence[NodeLedger]) -> None:
+    """Check L1, L3, L7 and L8 per node."""
+    for ledger in ledgers:
+        meters, node = ledger.meters, ledger.node
+        if meters.arrived != meters.finished + meters.lost + len(ledger.present):
+            raise LawViolation(
+                f"L1: node {node}: {meters.arrived} arrived, {meters.finished} finished, "
+                f"{meters.lost} lost, {len(ledger.present)} present"
+            )
+        if meters.most_running > ledger.servers:
+            raise LawViolation(f"L3: node {node} ran {meters.most_running} of {ledger.servers}")
+        _close(f"L8 Little: node {node}", meters.area, meters.stays_s + ledger.stays_open_s)
+        done_s = meters.job_s + meters.job_lost_s + ledger.open_s
+        _close(f"L7 own cost asked and charged: node {node}", ledger.asked_s, meters.job_asked_s)
+        _close(f"L7 own cost charged and done: node {node}", meters.job_asked_s, done_s)
+
+
+def link_bytes(links: Links, flying_bytes: Sequence[float]) -> None:
+    """Check that every byte put on a link landed, was lost, or is on its way."""
+    for link, sent in enumerate(links.total_sent_bytes):
+        gone = links.total_landed_bytes[link] + links.total_lost_bytes[link] + flying_bytes[link]
+        _close(f"L1 bytes: link {link}", sent, gone)
+
+
+def _close(what: str, left: float, right: float) -> None:
+    if abs(left - right) > _REL * max(1.0, abs(left), abs(right)):
+        raise LawViolation(f"{what}: {left} is not {right}")

@@ -1,0 +1,114 @@
+"""Append-only rows of one run, turned into numpy columns at its end. Writes no file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.compute.swap import DecisionRow, weights_row
+from sim.plans import PLAN_KINDS, Single, TopK
+from sim.records import DECISIONS, Table, Tables, columns, dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sim.ports import ExpertKey
+    from sim.request import Requests
+
+Row = tuple[float, ...]
+
+
+class Recorder:
+    """Collects what the physics reports.
+
+    Args:
+        experts: Experts of the small model, 0 without one.
+    """
+
+    def __init__(self, experts: int) -> None:
+        self.experts = experts
+        self.decisions: list[DecisionRow] = []
+        self._rows: dict[str, list[Row]] = {
+            name: []
+            for name in ("slots", "memory", "residency", "links", "faults", "drift", "tree")
+        }
+
+    def memory(self, node: int, t_s: float, category: int, size_bytes: float) -> None:
+        """Append one change of the memory ledger."""
+        self._rows["memory"].append((node, t_s, category, size_bytes))
+
+    def residency(
+        self, node: int, key: ExpertKey, t_s: float, event: int, size_bytes: float, cause: int
+    ) -> None:
+        """Append one fetch or eviction."""
+        self._rows["residency"].append((node, *key, t_s, event, size_bytes, cause))
+
+    def rows(self, table: str, rows: Iterable[Row]) -> None:
+        """Append rows to a table, values in schema order."""
+        self._rows[table].extend(rows)
+
+    def named(self, row: Mapping[str, float | int | str]) -> None:
+        """Append a row of telemetry that names its table and columns.
+
+        Raises:
+            KeyError: A column is missing.
+        """
+        table = str(row["table"])
+        values = []
+        for column in columns(table):
+            value = row[column.name]
+            code = column.values.index(str(value)) if column.values else value
+            values.append(float(code))
+        self._rows[table].append(tuple(values))
+
+    def decide(self, row: DecisionRow) -> int:
+        """Append a decision and return its id."""
+        self.decisions.append(row)
+        return len(self.decisions) - 1
+
+    def slots(self) -> list[Row]:
+        """Return the rows of the table `slots` so far."""
+        return self._rows["slots"]
+
+    def tables(self, requests: Requests) -> Tables:
+        """Return all tables; the reward columns of `slots` are filled in after the run."""
+        tables = {name: table_of(name, rows, self.experts) for name, rows in self._rows.items()}
+        tables["decisions"] = table_of(
+            "decisions", map(self._decision, range(len(self.decisions))), self.experts
+        )
+        tables["requests"] = self.requests(requests)
+        return tables
+
+    def requests(self, requests: Requests) -> Table:
+        """Return the table `requests`."""
+        drawn = requests.columns()
+        return {c.name: drawn[c.name].astype(dtype(c), copy=False) for c in columns("requests")}
+
+    def _decision(self, plan_id: int) -> Row:
+        row = self.decisions[plan_id]
+        plan = row.plan
+        k = plan.k if isinstance(plan, TopK) else plan.expert if isinstance(plan, Single) else -1
+        fixed = (
+            plan_id, row.slot, row.node, _kind(row), k, row.t_force_s, row.work_flop,
+            row.read_bytes, row.moved_bytes, row.state_bytes, float(row.explored),
+        )  # fmt: skip
+        return fixed + weights_row(row, self.experts)
+
+
+def _kind(row: DecisionRow) -> int:
+    if row.plan is None:
+        return DECISIONS.index("keep")
+    if row.start and row.plan.kind == "merged":
+        return DECISIONS.index("start")
+    return DECISIONS.index(PLAN_KINDS[PLAN_KINDS.index(row.plan.kind)])
+
+
+def table_of(name: str, rows: Iterable[Row], experts: int) -> Table:
+    """Turn rows in schema order into typed columns."""
+    matrix: Any = list(rows)
+    schema = columns(name, experts)
+    if not matrix:
+        return {c.name: np.empty(0, dtype(c)) for c in schema}
+    by_column = list(zip(*matrix, strict=True))
+    return {c.name: np.array(by_column[i], dtype=dtype(c)) for i, c in enumerate(schema)}

@@ -1,0 +1,88 @@
+"""Requests as columns: what is fixed at emission, and the stamps that the run leaves.
+
+A request is its id, the position in the merged emission order. Stamps are NaN (times) or -1 (ids)
+until they happen.
+"""
+
+from __future__ import annotations
+
+from array import array
+from math import nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from sim.arrays import AnyArray
+    from sim.arrivals.workload import Workload
+
+
+class Requests:
+    """Columns of all requests of a run, (R,) each.
+
+    Pre-drawn columns are Python lists because the event loop reads them one by one; stamps are flat
+    arrays because they are written once and become numpy columns without a copy.
+
+    Args:
+        workload: Everything fixed at emission.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        n = len(workload.t_emit_s)
+        self.count = n
+        self.workload = workload
+        self.t_emit_s: list[float] = workload.t_emit_s.tolist()
+        self.source: list[int] = workload.source.tolist()
+        self.input: list[int] = workload.input.tolist()
+        self.up_bytes: list[float] = workload.up_bytes.tolist()
+        self.down_bytes: list[float] = workload.down_bytes.tolist()
+        self.draw_s: list[float] = workload.service_s.tolist()
+        self.t_dispatch_s = array("d", [nan]) * n
+        self.t_enqueue_s = array("d", [nan]) * n
+        self.t_start_s = array("d", [nan]) * n
+        self.t_finish_s = array("d", [nan]) * n
+        self.t_return_s = array("d", [nan]) * n
+        self.stall_s = array("d", [nan]) * n
+        self.service_s = array("d", [nan]) * n
+        self.server = array("i", [-1]) * n
+        self.plan = array("i", [-1]) * n
+        self.batch = array("q", [-1]) * n
+        self.batch_size = array("i", [0]) * n
+        self.drop = array("h", [-1]) * n
+        self.correct = array("b", [-1]) * n
+
+    def columns(self) -> dict[str, AnyArray]:
+        """Return the table `requests` (see sim.records), without copying the stamps."""
+        drawn = self.workload
+        made: dict[str, AnyArray] = {
+            "id": np.arange(self.count, dtype=np.int64),
+            "stream": drawn.stream,
+            "source": drawn.source,
+            "task": drawn.task,
+            "input": drawn.input,
+            "t_emit_s": drawn.t_emit_s,
+            "priority": drawn.priority,
+            "deadline_s": drawn.deadline_s,
+            "up_bytes": drawn.up_bytes,
+            "down_bytes": drawn.down_bytes,
+        }
+        for name, kind in _STAMPS:
+            made[name] = np.frombuffer(getattr(self, name), dtype=kind)
+        return made
+
+
+_STAMPS = (
+    ("server", "i4"),
+    ("plan", "i4"),
+    ("t_dispatch_s", "f8"),
+    ("t_enqueue_s", "f8"),
+    ("t_start_s", "f8"),
+    ("t_finish_s", "f8"),
+    ("t_return_s", "f8"),
+    ("stall_s", "f8"),
+    ("service_s", "f8"),
+    ("batch", "i8"),
+    ("batch_size", "i4"),
+    ("drop", "i2"),
+    ("correct", "i1"),
+)

@@ -1,0 +1,118 @@
+"""One run: draws the workload, lets the fleet move, checks the laws, returns a Record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.arrivals.workload import draw_workload
+from sim.coupling import Shards
+from sim.errors import InputError
+from sim.fleet import Fleet
+from sim.records import Record, digest
+from sim.slots import reward_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sim.config import PolicySpec, World
+    from sim.parts import Parts
+
+
+def simulate(world: World, policy: PolicySpec | None, parts: Parts) -> Record:
+    """Run one trial.
+
+    Args:
+        world: Everything that is the same for every policy of one seed.
+        policy: Who steers the routed nodes; None only with `model: none`.
+        parts: Plug-ins and hosts.
+
+    Returns:
+        Tables, meta and digests.
+
+    Raises:
+        LawViolation: A law is broken (a bug).
+        PlanRefused: A node cannot hold the plan that it must start with.
+        HostError: A host died.
+    """
+    _check(world, policy, parts)
+    workload = draw_workload(world, parts.card.pool_sizes if parts.card else None)
+    dispatch = (policy.dispatch if policy else None) or world.dispatch
+    fleet = Fleet(world, workload, parts, dispatch, policy.cache if policy else None)
+    fleet.run()
+    counts = fleet.audit()
+    tables = fleet.recorder.tables(fleet.requests)
+    if fleet.brains is not None and parts.card is not None:
+        shards = Shards(parts.hosts, parts.shard_of)
+        rewards = reward_columns(
+            tables["requests"],
+            tables["slots"],
+            world.slot_s,
+            len(parts.card.tasks),
+            shards,
+            fleet.brains.coupling.estimates,
+        )
+        slots = tables["slots"]
+        slots.update({name: values.astype(slots[name].dtype) for name, values in rewards.items()})
+    meta = _meta(world, policy, fleet, counts)
+    meta["workload_digest"] = workload.digest
+    return Record(tables, meta, digest(tables), workload.digest)
+
+
+def _check(world: World, policy: PolicySpec | None, parts: Parts) -> None:
+    if world.model is None:
+        if world.service is None:
+            raise InputError("service: required with `model: none`")
+    elif policy is None or parts.card is None or not parts.hosts:
+        raise InputError("a run with a model needs a policy, a model card and at least one host")
+
+
+def _meta(
+    world: World, policy: PolicySpec | None, fleet: Fleet, counts: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return what readers of the tables need to know about the run (JSON-ready)."""
+    card, brains = fleet.card, fleet.brains
+    routed = brains.coupling.routed if brains else [False] * len(world.nodes)
+    return {
+        "name": world.name,
+        "seed": world.seed,
+        "policy": policy.label if policy else "none",
+        "kind": policy.kind if policy else "none",
+        "duration_s": world.duration_s,
+        "drain_s": world.drain_s,
+        "slot_s": world.slot_s,
+        "slots": fleet.slots_closed,
+        "end_s": fleet.end_s,
+        "tasks": list(card.tasks) if card else [],
+        "experts": card.experts if card else 0,
+        "clusters": card.clusters if card else 0,
+        "nodes": [
+            {
+                "id": n.id, "name": n.name, "group": n.group, "hardware": n.hardware.name,
+                "servers": n.servers, "capacity": n.capacity if np.isfinite(n.capacity) else None,
+                "memory_bytes": n.hardware.memory_bytes, "routed": routed[n.id],
+            }
+            for n in world.nodes
+        ],
+        "links": [
+            {
+                "id": link.id, "src": link.src, "dst": link.dst, "delay_s": link.delay_s,
+                "bytes_per_s": link.bytes_per_s if np.isfinite(link.bytes_per_s) else None,
+            }
+            for link in world.links
+        ],
+        "streams": [
+            {
+                "id": s.id, "name": s.name, "node": s.node,
+                "deadline_s": s.deadline_s if np.isfinite(s.deadline_s) else None,
+            }
+            for s in world.streams
+        ],
+        "model": world.model.checkpoint if world.model else None,
+        "cost_as": brains.cost_as if brains else None,
+        "usage_assumed": bool(brains and brains.usage_assumed),
+        "notes": [*(brains.notes if brains else ()), *fleet.parts.notes],
+        "laws": dict(counts),
+        "events": fleet.clock.alarms,
+    }  # fmt: skip

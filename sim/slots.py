@@ -1,0 +1,166 @@
+"""Slot bookkeeping.
+
+What every station did in a slot, and reward and regret once the run is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.ports import AssessInput, AssessReply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sim.arrays import AnyArray, FloatArray, IntArray
+    from sim.compute.station import Station
+    from sim.coupling import Shards
+    from sim.records import Table
+
+
+class SlotMeter:
+    """Turns a station's running integrals into one row per slot."""
+
+    def __init__(self, station: Station) -> None:
+        self.station = station
+        self.dropped = 0
+        self._busy_area = self._up_s = 0.0
+
+    def row(self, slot: int, plan_id: int, now_s: float) -> tuple[float, ...]:
+        """Close a slot: return its row of the table `slots`, reward columns still NaN."""
+        station = self.station
+        meters, hardware = station.settle(now_s), station.spec.hardware
+        busy_s = meters.busy_area - self._busy_area
+        up_s = meters.up_area_s - self._up_s
+        share_s = busy_s / station.spec.servers
+        energy_j = hardware.idle_w * up_s + (hardware.busy_w - hardware.idle_w) * share_s
+        row = (
+            slot, station.node, plan_id, 0, self.dropped, np.nan, np.nan, np.nan, np.nan,
+            busy_s, meters.queue_max, energy_j,
+        )  # fmt: skip
+        self._busy_area, self._up_s = meters.busy_area, meters.up_area_s
+        self.dropped = 0
+        meters.queue_max = station.in_system[station.node]
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Served requests grouped by node-slot (rows of `slots`) and, within, by plan and task."""
+
+    row: IntArray  # (R,), row of `slots` of each served request
+    served: IntArray  # (rows,)
+    entry_row: IntArray
+    entry_plan: IntArray
+    entry_task: IntArray
+    entry_count: IntArray
+
+
+def slot_of(t_s: FloatArray, slot_s: float, slots: int) -> IntArray:
+    """Return the slot [k * slot_s, (k + 1) * slot_s) of each time.
+
+    Boundaries are products, never sums.
+    """
+    bounds = np.arange(1, slots, dtype=np.float64) * slot_s
+    return np.searchsorted(bounds, t_s, side="right").astype(np.int64)
+
+
+def group(requests: Table, slots: Table, slot_s: float) -> Groups:
+    """Group the requests that finished by the slot in which their service started."""
+    rows, nodes = len(slots["slot"]), int(slots["node"].max(initial=0)) + 1
+    number = int(slots["slot"].max(initial=-1)) + 1
+    row_of = np.full(number * nodes, -1, dtype=np.int64)
+    row_of[slots["slot"].astype(np.int64) * nodes + slots["node"]] = np.arange(rows)
+    done = np.flatnonzero(~np.isnan(requests["t_finish_s"]))
+    start = slot_of(requests["t_start_s"][done], slot_s, number)
+    row = row_of[start * nodes + requests["server"][done]]
+    key = np.stack([row, requests["plan"][done], requests["task"][done]], axis=1).astype(np.int64)
+    entries, count = np.unique(key, axis=0, return_counts=True)
+    entries = entries.reshape(-1, 3)
+    served = np.bincount(row, minlength=rows).astype(np.int64)
+    return Groups(row, served, entries[:, 0], entries[:, 1], entries[:, 2], count.astype(np.int64))
+
+
+def realised(requests: Table, groups: Groups, rows: int) -> FloatArray:
+    """Return the mean correctness of each node-slot, NaN without service."""
+    done = np.flatnonzero(~np.isnan(requests["t_finish_s"]))
+    right = np.bincount(groups.row, weights=requests["correct"][done] == 1, minlength=rows)
+    return np.divide(right, groups.served, out=np.full(rows, np.nan), where=groups.served > 0)
+
+
+def served_mix(groups: Groups, rows: int, tasks: int) -> FloatArray:
+    """Return the mix served in each node-slot, (rows, M), zeros without service."""
+    mix = np.zeros((rows, tasks))
+    np.add.at(mix, (groups.entry_row, groups.entry_task), groups.entry_count)
+    shares: FloatArray = mix / np.maximum(groups.served, 1)[:, None]
+    return shares
+
+
+def context_error(
+    slots: Table,
+    mix: FloatArray,
+    served: IntArray,
+    estimates: Mapping[tuple[int, int], Sequence[float]],
+) -> FloatArray:
+    """Return the total variation between estimated and served mix, NaN where either is missing."""
+    error = np.full(len(served), np.nan)
+    pairs = zip(slots["slot"].tolist(), slots["node"].tolist(), strict=True)
+    for row, pair in enumerate(pairs):
+        guess = estimates.get(pair)
+        if guess is not None and served[row]:
+            error[row] = 0.5 * float(np.abs(mix[row] - np.asarray(guess)).sum())
+    return error
+
+
+def assess(shards: Shards, slots: Table, groups: Groups) -> tuple[FloatArray, FloatArray]:
+    """Ask every shard for best and expected reward of its node-slots with service."""
+    rows = len(slots["slot"])
+    best, expected = np.full(rows, np.nan), np.full(rows, np.nan)
+    shard = np.asarray(shards.shard_of, dtype=np.int64)[slots["node"]]
+    asked = []
+    for index, host in enumerate(shards.hosts):
+        mine = np.flatnonzero((shard == index) & (groups.served > 0))
+        asked.append((mine, host.call("assess", _query(mine, rows, slots, groups))))
+    for mine, future in asked:
+        reply: AssessReply = future.result()
+        best[mine], expected[mine] = reply.reward_best, reply.reward_expected
+    return best, expected
+
+
+def _query(mine: IntArray, rows: int, slots: Table, groups: Groups) -> AssessInput:
+    new_row = np.full(rows, -1, dtype=np.int64)
+    new_row[mine] = np.arange(len(mine))
+    keep = new_row[groups.entry_row] >= 0
+    return AssessInput(
+        row_slot=slots["slot"][mine].astype(np.int64),
+        row_node=slots["node"][mine].astype(np.int64),
+        entry_row=new_row[groups.entry_row[keep]],
+        entry_plan=groups.entry_plan[keep],
+        entry_task=groups.entry_task[keep],
+        entry_count=groups.entry_count[keep],
+    )
+
+
+def reward_columns(
+    requests: Table,
+    slots: Table,
+    slot_s: float,
+    tasks: int,
+    shards: Shards,
+    estimates: Mapping[tuple[int, int], Sequence[float]],
+) -> dict[str, AnyArray]:
+    """Return the columns of `slots` that are known only after the run."""
+    groups = group(requests, slots, slot_s)
+    rows = len(slots["slot"])
+    best, expected = assess(shards, slots, groups)
+    mix = served_mix(groups, rows, tasks)
+    return {
+        "served": groups.served,
+        "reward": realised(requests, groups, rows),
+        "reward_best": best,
+        "reward_expected": expected,
+        "context_tv": context_error(slots, mix, groups.served, estimates),
+    }
