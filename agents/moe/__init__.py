@@ -1,1 +1,5 @@
-"""Models: the compact MoE encoder, its task suites, merge-aware training, checkpoints and the oracle table."""
+"""Models: the compact MoE encoder, its suites, merge-aware training, checkpoints and tables.
+
+Hosts call `runtime`; the command line calls `build`; whatever must stay free of torch reads `cards`
+and `recipe`. Routers, hosts and simulated time do not live here.
+"""

@@ -1,14 +1,13 @@
 """From a recipe to a checkpoint: train, check the landscape, cluster, tabulate, write.
 
-Splits never mix: routers may know what was measured on calibration; the service split feeds requests and the oracle table only.
+Splits never mix: routers may know what was measured on calibration; the service split feeds
+requests and the oracle table only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,14 +19,19 @@ from agents.moe.clusters import assign, kmeans, pool_embeddings, token_weights
 from agents.moe.model import Encoder, backbone_params, expert_params
 from agents.moe.recipe import Recipe, recipe_hash
 from agents.moe.scoring import MergedScorer
-from agents.moe.suites import Split, Suite
 from agents.moe.tables import Count, calibration_weights, count_by_group, oracle_table
 from agents.moe.train import Progress, Trained, silent, train
-from sim.arrays import AnyArray, FloatArray, IntArray
 from sim.ports import ModelCard
 from sim.rng import Streams
 
-ORACLE_ROWS = 2000
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from agents.moe.suites import Split, Suite
+    from sim.arrays import AnyArray, FloatArray, IntArray
+
+ORACLE_ROWS = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,16 @@ def build_checkpoint(
     progress: Progress = silent,
     refuse: bool = True,
 ) -> Built:
-    """Train a recipe and write its checkpoint; the same recipe gives the same file on the same machine and wheels.
+    """Train a recipe and write its checkpoint.
+
+    The same recipe gives the same file on the same machine and wheels.
 
     Args:
         recipe: What to build.
         out_dir: Folder for `<name>.safetensors` and `<name>.json`; None: the recipe's cache folder.
         oracle: Rows of the oracle table; 0 builds none (then there is no regret).
-        progress: Called with (stage, done, total); stages are dense, branch, router, check, calibration, oracle.
+        progress: Called with (stage, done, total); stages are dense, branch, router, check,
+            calibration, oracle.
         refuse: Refuse a useless landscape; False records the broken bounds in the card instead.
 
     Returns:
@@ -118,14 +125,14 @@ def _tables(trained: Trained, oracle: int, progress: Progress) -> Tables:
         calibration_correct=correct.astype(np.int32),
         task_to_expert=np.eye(len(suite.tasks), dtype=np.float32),  # branch t trained expert t
         oracle_weights=best_weights.astype(np.float32),
-        oracle_correct=best_correct.astype(np.int32),
+        oracle_correct=best_correct.astype(np.uint16),
     )
 
 
 def _fit_clusters(
     model: Encoder, inputs: AnyArray, clusters: int, streams: Streams
 ) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Return token weights, centroids as stored, and the cluster of each calibration input. No label is read."""
+    """Return token weights, centroids as stored, and each input's cluster. No label is read."""
     tokens = model.shape.kind == "tokens"
     weights = token_weights(inputs, model.shape.vocab) if tokens else np.ones(1)
     points = pool_embeddings(model, inputs, weights)
@@ -159,9 +166,13 @@ def _oracle(
 
 
 def _service_counter(model: Encoder, split: Split) -> Count:
-    """Return a function that counts a merge's right answers per task, as `Runtime.task_accuracy` does."""
+    """Return a function that counts right answers per task, as `Runtime.task_accuracy` does."""
     inputs, labels, _ = split.flat()
-    scorer, truth, n = MergedScorer(model, torch.from_numpy(inputs)), torch.from_numpy(labels), split.items
+    scorer, truth, n = (
+        MergedScorer(model, torch.from_numpy(inputs)),
+        torch.from_numpy(labels),
+        split.items,
+    )
 
     def count(weights: FloatArray) -> IntArray:
         merged = scorer.merge(weights.tolist())

@@ -1,21 +1,24 @@
 """Checkpoint cards: what may be known of a checkpoint without torch, and where checkpoints live.
 
-A checkpoint is two files in one folder: `<name>.safetensors` and `<name>.json` (its header: card, shape, sum).
-References are `builtin:<name>`, the path of such a folder, or the path of the `.safetensors` file.
+A checkpoint is two files in one folder: `<name>.safetensors` and `<name>.json` (its header: card,
+shape, sum). References are `builtin:<name>`, the path of such a folder, or the path of the
+`.safetensors` file.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from agents.moe.recipe import RECIPES, Recipe, recipe_hash
 from sim.errors import InputError, UnknownName
 from sim.ports import ModelCard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORMAT = "moedge-checkpoint/1"
 BUILTIN = Path(__file__).parent / "builtin"
@@ -27,7 +30,7 @@ InputKind = Literal["tokens", "patches"]
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """The sizes that determine every tensor of a model; `patch` 0 for token inputs, `vocab` 0 for patches."""
+    """The sizes that determine every tensor; `patch` 0 for tokens, `vocab` 0 for patches."""
 
     kind: InputKind
     vocab: int
@@ -52,7 +55,7 @@ class Header:
 
 
 def cache_dir() -> Path:
-    """Return the folder of cached checkpoints: `MOEDGE_CACHE`, else `moedge` under the user's cache folder."""
+    """Return the cache: `MOEDGE_CACHE`, else `moedge` under the user's cache folder."""
     override = os.environ.get("MOEDGE_CACHE")
     if override:
         return Path(override)
@@ -169,18 +172,18 @@ def _header_json(file: Path) -> Mapping[str, Any]:
 def _card(raw: object, where: str) -> ModelCard:
     """Check and build the card."""
     values = _exactly(_mapping(raw, where), [f.name for f in fields(ModelCard)], where)
-    texts = {k: _text(values, k, where) for k in ("name", "suite", "digest")}
-    counts = {k: _int(values, k, where) for k in _CARD_COUNTS}
+    checked: dict[str, Any] = {k: _text(values, k, where) for k in ("name", "suite", "digest")}
+    checked |= {k: _int(values, k, where) for k in _CARD_COUNTS}
     tasks, pool = values["tasks"], values["pool_sizes"]
     if not isinstance(tasks, list) or not tasks or not all(isinstance(t, str) for t in tasks):
         raise InputError(f"{where}.tasks: expected a list of names, found {tasks!r}")
     if not isinstance(pool, list) or not all(type(n) is int and n >= 1 for n in pool):
         raise InputError(f"{where}.pool_sizes: expected a list of counts, found {pool!r}")
     trained = _mapping(values["trained"], f"{where}.trained")
-    return ModelCard(**texts, **counts, tasks=tuple(tasks), pool_sizes=tuple(pool), trained=trained)
+    return ModelCard(**checked, tasks=tuple(tasks), pool_sizes=tuple(pool), trained=trained)
 
 
-_CARD_COUNTS = ("experts", "layers", "clusters", "d_model", "d_ff", "tokens")
+_CARD_COUNTS: tuple[str, ...] = ("experts", "layers", "clusters", "d_model", "d_ff", "tokens")
 _CARD_COUNTS += ("backbone_params", "expert_params", "bytes_per_param")
 
 

@@ -1,27 +1,31 @@
-"""The build check: is the reward landscape worth steering in? Measured on the calibration split only.
+"""The build check: is the reward landscape worth steering in?
 
-Every pair's best merge is cross-fitted: chosen on one half of the items and scored on the other, both ways, so that
-picking among candidates does not flatter it. The best single expert is picked on the items that score it, which flatters *it*.
+Measured on the calibration split only. Every pair's best merge is cross-fitted: chosen on one
+half of the items and scored on the other, both ways, so that picking among candidates does not
+flatter it. The best single expert is picked on the items that score it, which flatters *it*.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from agents.moe.model import Encoder
 from agents.moe.scoring import MergedScorer, score_gated
-from agents.moe.suites import Split, Suite
 from agents.moe.tables import vertices
 from agents.moe.train import Progress, silent
-from sim.arrays import AnyArray, FloatArray
 from sim.errors import InputError
 from sim.rng import Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agents.moe.model import Encoder
+    from agents.moe.suites import Split, Suite
+    from sim.arrays import AnyArray, FloatArray
 
 UNIFORM_MOST = 0.75
 MEDIAN_GAP_LEAST = 0.12
@@ -78,7 +82,11 @@ class Landscape:
             b.name: {k: round(float(getattr(b, k)), 4) for k in ("value", "low", "high", "limit")}
             for b in self.bounds
         }
-        return {"mean_accuracy": {"own expert": own, **means}, "bounds": bounds, "useful": self.useful}
+        return {
+            "mean_accuracy": {"own expert": own, **means},
+            "bounds": bounds,
+            "useful": self.useful,
+        }
 
 
 def check(model: Encoder, suite: Suite, progress: Progress = silent) -> Landscape:
@@ -132,7 +140,8 @@ def _line(bound: Bound) -> str:
     """Write one bound."""
     verdict = "holds" if bound.holds else "BROKEN"
     interval = f"[{100.0 * bound.low:.1f}, {100.0 * bound.high:.1f}]"
-    return f"{bound.name}: {100.0 * bound.value:.1f} {interval}, limit {100.0 * bound.limit:.1f}: {verdict}"
+    value = f"{100.0 * bound.value:.1f} {interval}, limit {100.0 * bound.limit:.1f}"
+    return f"{bound.name}: {value}: {verdict}"
 
 
 def _gated(model: Encoder, split: Split) -> dict[str, FloatArray]:
@@ -182,17 +191,22 @@ class _Hits:
 def _answerer(model: Encoder, split: Split) -> Any:
     """Return a function (weights, tasks) -> hits (tasks, N)."""
     inputs, labels, _ = split.flat()
-    scorer, truth, n = MergedScorer(model, torch.from_numpy(inputs)), torch.from_numpy(labels), split.items
+    scorer, truth, n = (
+        MergedScorer(model, torch.from_numpy(inputs)),
+        torch.from_numpy(labels),
+        split.items,
+    )
 
     def answer(weights: FloatArray, tasks: Any) -> AnyArray:
         merged = scorer.merge(weights.tolist())
-        return np.stack([scorer.correct(merged, truth, range(t * n, (t + 1) * n)) for t in tasks])
+        hits = [scorer.correct(merged, truth, range(t * n, (t + 1) * n)) for t in tasks]
+        return np.stack(hits)
 
     return answer
 
 
 def _candidates(experts: int, a: int, b: int) -> list[FloatArray]:
-    """Return the merges tried for a pair: the path between its experts, plain and blended with uniform."""
+    """Return a pair's candidates: the path between its experts, plain and blended with uniform."""
     eye = vertices(experts)
     path = [(1.0 - u) * eye[a] + u * eye[b] for u in _PATH]
     return path + [(1.0 - _BLEND) * w + _BLEND / experts for w in path]
@@ -200,7 +214,7 @@ def _candidates(experts: int, a: int, b: int) -> list[FloatArray]:
 
 def _cross_fit(candidates: AnyArray) -> AnyArray:
     """Choose on each half, answer the other: (K, 2, N) -> (2, N)."""
-    best = np.empty_like(candidates[0])
+    best: AnyArray = np.empty_like(candidates[0])
     for half in (0, 1):
         chosen = candidates[..., 1 - half :: 2].mean((1, 2)).argmax()
         best[:, half::2] = candidates[chosen][:, half::2]
@@ -223,7 +237,7 @@ def _bounds(hits: _Hits) -> tuple[Bound, ...]:
 
 
 def _statistics(hits: _Hits, shares: FloatArray) -> FloatArray:
-    """Return the three statistics per replicate, (3, R); shares (R, M, N) weigh the items of each task."""
+    """Return the three statistics per replicate, (3, R); shares (R, M, N) weigh the items."""
     one = np.einsum("emn,rmn->rem", hits.one, shares)
     uniform = np.einsum("mn,rmn->rm", hits.uniform, shares)
     gap, lead = [], []

@@ -1,12 +1,11 @@
-"""Checkpoints on disk: safetensors and a JSON header, checked before anything is believed. Never pickle."""
+"""Checkpoints on disk: safetensors and a JSON header, never pickle; checked before believed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +19,9 @@ from sim.arrays import AnyArray, FloatArray, IntArray
 from sim.errors import InputError
 from sim.ports import Calibration, ModelCard, Oracle
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 Arrays: TypeAlias = Mapping[str, AnyArray]
 _LIMIT_BYTES = 1 << 28
 _MODEL = "model."
@@ -28,7 +30,10 @@ _FREE = -1  # an axis whose length the file decides
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """All that a checkpoint holds beside the weights. P inputs, V clusters, M tasks, C rows; counts are exact."""
+    """All that a checkpoint holds beside the weights.
+
+    P inputs, V clusters, M tasks, C rows; counts are exact.
+    """
 
     inputs: AnyArray  # (P, T) or (P, T-1, patch), uint8
     labels: AnyArray  # (P,), uint8
@@ -40,7 +45,7 @@ class Tables:
     calibration_correct: AnyArray  # (C, V), int32
     task_to_expert: AnyArray  # (M, E), float32
     oracle_weights: AnyArray  # (C', E), float32; no rows without an oracle
-    oracle_correct: AnyArray  # (C', M), int32
+    oracle_correct: AnyArray  # (C', M), uint16: the table's size matters
 
     def calibration(self) -> Calibration:
         """Return the warm-start table; a cluster without items has reward 0 and count 0."""
@@ -92,7 +97,7 @@ def weights_digest(model: Encoder) -> str:
 
 
 def save(folder: Path, card: ModelCard, model: Encoder, tables: Tables) -> Path:
-    """Write `<card.name>.safetensors` and its header into a folder; both appear whole or not at all.
+    """Write `<card.name>.safetensors` and its header into a folder, each whole or not at all.
 
     Raises:
         InputError: The contents would be refused on loading.
@@ -182,7 +187,7 @@ def _expected(card: ModelCard, shape: ModelShape) -> dict[str, tuple[tuple[int, 
         "calibration_correct": ((_FREE, v), "int32"),
         "task_to_expert": ((m, e), "float32"),
         "oracle_weights": ((_FREE, e), "float32"),
-        "oracle_correct": ((_FREE, m), "int32"),
+        "oracle_correct": ((_FREE, m), "uint16"),
     }
 
 

@@ -1,16 +1,20 @@
 """Pseudo-tasks without tags: k-means on pooled input embeddings, fitted on unlabelled inputs.
 
-The plain mean is drowned by frequent function words (measured on `stream`: 34 % of inputs fall in their task's cluster, 95 % with
-token weights; labels are used for that measurement only).
+The plain mean is drowned by frequent function words (measured on `stream`: 34 % of inputs fall in
+their task's cluster, 95 % with token weights; labels are used for that measurement only).
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from agents.moe.model import PAD, Encoder
-from sim.arrays import AnyArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from sim.arrays import AnyArray, FloatArray, IntArray
 
 _SMOOTH = 1e-3
 _RESTARTS = 10
@@ -18,10 +22,10 @@ _ROUNDS = 100
 
 
 def token_weights(inputs: AnyArray, vocab: int) -> FloatArray:
-    """Return how much each token says about its sentence: rare ones more, padding nothing, (vocab,).
+    """Return how much each token counts: rare ones more, padding nothing, (vocab,).
 
-    Source: smooth inverse frequency, a / (a + p(token)), a = 1e-3 (Arora, Liang and Ma 2017). Deviation: the common
-    component is not removed.
+    Source: smooth inverse frequency, a / (a + p(token)), a = 1e-3 (Arora, Liang and Ma 2017).
+    Deviation: the common component is not removed.
     """
     counts = np.bincount(inputs.reshape(-1), minlength=vocab).astype(np.float64)
     counts[PAD] = 0.0
@@ -50,14 +54,15 @@ def pool_embeddings(model: Encoder, inputs: AnyArray, weights: FloatArray) -> Fl
 
 def assign(points: FloatArray, centroids: FloatArray) -> IntArray:
     """Return the nearest centroid of each point (the first, if several are equally near), (P,)."""
-    return _distances(points, centroids).argmin(1)
+    nearest: IntArray = _distances(points, centroids).argmin(1)
+    return nearest
 
 
 def kmeans(points: FloatArray, clusters: int, rng: np.random.Generator) -> FloatArray:
     """Return the centroids (V, D) of the best of several k-means runs.
 
-    Source: Lloyd 1982 with k-means++ seeding (Arthur and Vassilvitskii 2007). Deviation: an empty cluster restarts at the point that is
-    farthest from its centroid.
+    Source: Lloyd 1982 with k-means++ seeding (Arthur and Vassilvitskii 2007). Deviation: an empty
+    cluster restarts at the point that is farthest from its centroid.
     """
     runs = [_lloyd(points, _seed(points, clusters, rng)) for _ in range(_RESTARTS)]
     inertia = [float(_distances(points, centroids).min(1).sum()) for centroids in runs]

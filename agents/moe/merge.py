@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from sim.errors import ShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 def merge(experts: Tensor, weights: Tensor) -> Tensor:
@@ -37,7 +40,8 @@ def merge(experts: Tensor, weights: Tensor) -> Tensor:
 def merge_streamed(experts: Iterable[Tensor], weights: Sequence[float]) -> Tensor:
     """Merge experts that arrive one at a time, so that two parameter sets are resident, not E.
 
-    Equals `merge` up to float rounding (the order of the sum is fixed here, not in a matrix product).
+    Equals `merge` up to float rounding (the order of the sum is fixed here, not in a matrix
+    product).
 
     Raises:
         ShapeError: The number of experts is not the number of weights.

@@ -1,20 +1,23 @@
-"""The compact Mixture-of-Experts encoder. Experts are 3-D parameters [E, in, out]; every FFN is an MoE layer.
+"""The compact Mixture-of-Experts encoder: experts are 3-D parameters, every FFN is an MoE layer.
 
-Letters in shapes: B inputs, T tokens, D width, F hidden units of an expert, H heads, E experts, C answer classes.
+Letters in shapes: B inputs, T tokens, D width, F hidden units of an expert, H heads, E experts, C
+answer classes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
-from agents.moe.cards import ModelShape
 from agents.moe.merge import merge
 from sim.errors import InputError, ShapeError
+
+if TYPE_CHECKING:
+    from agents.moe.cards import ModelShape
 
 PAD = 0
 
@@ -26,7 +29,7 @@ class Dense:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The batch is E equal groups; group e visits expert e (branch training, one bmm for all experts)."""
+    """The batch is E equal groups; group e visits expert e (branch training, one bmm)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,24 @@ Ffn: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]  # (D, F), (F,), (F, D), 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a forward pass yields: logits (B, C) and, for gated and group routes, router logits per layer (B, T, E)."""
+    """What a forward pass yields: logits (B, C); router logits per layer (B, T, E) if routed."""
 
     logits: Tensor
     router: tuple[Tensor, ...]
 
 
-def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    """Make a linear layer without drawing from torch's global generator."""
-    return cast("nn.Linear", nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias))
+class Linear(nn.Linear):
+    """A linear layer that is born unset: torch would fill it from its global generator."""
+
+    def reset_parameters(self) -> None:
+        """Leave the parameters to `initialise` or to a checkpoint."""
+
+
+class Embedding(nn.Embedding):
+    """An embedding that is born unset, for the same reason."""
+
+    def reset_parameters(self) -> None:
+        """Leave the parameters to `initialise` or to a checkpoint."""
 
 
 def _draw(parameter: Tensor, std: float, generator: torch.Generator) -> None:
@@ -76,7 +88,7 @@ def _draw(parameter: Tensor, std: float, generator: torch.Generator) -> None:
 def apply_ffn(x: Tensor, ffn: Ffn) -> Tensor:
     """Run one expert over any batch of tokens, (..., D) -> (..., D)."""
     w1, b1, w2, b2 = ffn
-    return F.linear(F.gelu(F.linear(x, w1.t(), b1)), w2.t(), b2)
+    return functional.linear(functional.gelu(functional.linear(x, w1.t(), b1)), w2.t(), b2)
 
 
 def choose(router: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -89,7 +101,8 @@ def choose(router: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Returns:
         Gates that sum to 1 over the k, and expert ids, both (..., k).
 
-    Source: Jiang et al. 2024 (Mixtral, arXiv 2401.04088): softmax over the chosen logits. Deviation: none.
+    Source: Jiang et al. 2024 (Mixtral, arXiv 2401.04088): softmax over the chosen logits.
+    Deviation: none.
     """
     top, ids = router.topk(k, -1)
     return top.softmax(-1), ids
@@ -106,7 +119,7 @@ class MoELayer(nn.Module):
         self.b1 = nn.Parameter(torch.empty(e, f))
         self.w2 = nn.Parameter(torch.empty(e, f, d))
         self.b2 = nn.Parameter(torch.empty(e, d))
-        self.router = _linear(d, e, bias=False)
+        self.router = Linear(d, e, bias=False)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Start with E equal experts (they are tied through the dense phase) and a small router."""
@@ -150,7 +163,7 @@ class MoELayer(nn.Module):
     def _grouped(self, x: Tensor) -> Tensor:
         """Send group e of the batch through expert e."""
         h = x.reshape(self.experts, -1, x.shape[-1])
-        h = F.gelu(torch.baddbmm(self.b1[:, None], h, self.w1))
+        h = functional.gelu(torch.baddbmm(self.b1[:, None], h, self.w1))
         return torch.baddbmm(self.b2[:, None], h, self.w2).reshape(x.shape)
 
     def _gated(self, x: Tensor, router: Tensor, k: int) -> Tensor:
@@ -177,7 +190,7 @@ class Block(nn.Module):
         d = shape.d_model
         self.heads = shape.heads
         self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
-        self.qkv, self.out = _linear(d, 3 * d), _linear(d, d)
+        self.qkv, self.out = Linear(d, 3 * d), Linear(d, d)
         self.moe = MoELayer(shape)
 
     def initialise(self, generator: torch.Generator) -> None:
@@ -192,13 +205,13 @@ class Block(nn.Module):
         b, t, d = x.shape
         qkv = self.qkv(self.norm1(x)).view(b, t, 3, self.heads, d // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return x + cast("Tensor", self.out(mixed.transpose(1, 2).reshape(b, t, d)))
 
     def forward(
         self, x: Tensor, mask: Tensor | None, route: Route, keep: int
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the block's output for the first `keep` tokens, and router logits of all tokens if any."""
+        """Return the output of the first `keep` tokens, and router logits of all tokens if any."""
         x = self.attend(x, mask)
         normed = self.norm2(x)
         router = self.moe.router(normed) if isinstance(route, Group | Gated) else None
@@ -219,13 +232,11 @@ class Encoder(nn.Module):
         d = shape.d_model
         self.shape = shape
         tokens = shape.kind == "tokens"
-        self.embed: nn.Module = (
-            nn.utils.skip_init(nn.Embedding, shape.vocab, d) if tokens else _linear(shape.patch, d)
-        )
+        self.embed: nn.Module = Embedding(shape.vocab, d) if tokens else Linear(shape.patch, d)
         self.cls = nn.Parameter(torch.zeros(0 if tokens else d))
         self.position = nn.Parameter(torch.empty(shape.tokens, d))
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
-        self.norm, self.head = nn.LayerNorm(d), _linear(d, shape.classes)
+        self.norm, self.head = nn.LayerNorm(d), Linear(d, shape.classes)
         if generator is not None:
             self._initialise(generator)
 
@@ -246,7 +257,7 @@ class Encoder(nn.Module):
         return [cast("Block", block) for block in self.blocks]
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Embed raw inputs without positions: token ids (B, T) or 8-bit patches (B, T-1, patch) -> (B, *, D)."""
+        """Embed raw inputs without positions: ids (B, T) or 8-bit patches -> (B, *, D)."""
         if self.shape.kind == "tokens":
             return cast("Tensor", self.embed(inputs.long()))
         # Sensors store 8 bits over [-0.5, 1.5]: an image in [0, 1] and the tenant's texture on top.
@@ -270,8 +281,8 @@ class Encoder(nn.Module):
     def forward(self, inputs: Tensor, route: Route, full: bool = False) -> Answer:
         """Run the model.
 
-        The answer reads the CLS row only, so the last block's experts serve that row alone unless `full` asks for every token;
-        the logits are the same.
+        The answer reads the CLS row only, so the last block's experts serve that row alone unless
+        `full` asks for every token; the logits are the same.
 
         Args:
             inputs: 8-bit or integer inputs, (B, T) tokens or (B, T-1, patch).
@@ -294,6 +305,6 @@ def expert_params(shape: ModelShape) -> int:
 
 
 def backbone_params(model: Encoder) -> int:
-    """Count the parameters that are not an expert's (routers are backbone: merged plans skip them)."""
+    """Count the parameters that are not an expert's; routers are backbone."""
     total = sum(p.numel() for p in model.parameters())
     return total - model.shape.layers * model.shape.experts * expert_params(model.shape)

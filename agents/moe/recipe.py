@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Part of the hash: raise it when the suites, the training or the tables change what they produce.
 RECIPE_VERSION = 1
@@ -19,7 +21,8 @@ RECIPE_VERSION = 1
 class Recipe:
     """How one checkpoint is made. Sizes count items per task; steps count optimiser steps.
 
-    `aware` is the share of branch steps that train *through* a merged expert: the dial that makes merging work.
+    `aware` is the share of branch steps that train *through* a merged expert: the dial that makes
+    merging work.
 
     Raises:
         InputError: A value is outside its range.
@@ -63,7 +66,15 @@ class Recipe:
         _require(self.seed >= 0 and self.data_seed >= 0, "seed", ">= 0", self.seed)
 
 
-_COUNTS = ("d_model", "d_ff", "heads", "dense_steps", "branch_steps", "router_steps", "batch")
+_COUNTS: tuple[str, ...] = (
+    "d_model",
+    "d_ff",
+    "heads",
+    "dense_steps",
+    "branch_steps",
+    "router_steps",
+    "batch",
+)
 _COUNTS += ("train_items", "calibration_items", "service_items", "clusters")
 
 

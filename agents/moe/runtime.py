@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,10 +11,14 @@ import torch
 from agents.moe.cards import resolve
 from agents.moe.checkpoint import Checkpoint, load
 from agents.moe.scoring import MergedScorer, chunks, judge, score_gated
-from sim.arrays import BoolArray, FloatArray, IntArray
 from sim.errors import InputError, ShapeError
 from sim.plans import Plan, TopK, merge_weights
 from sim.ports import Calibration, ModelCard, Oracle, PlanProfile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sim.arrays import BoolArray, FloatArray, IntArray
 
 _GATES = ("learned",)
 _MERGES_KEPT = 64  # premerged layers of the default model take 75 kB per plan
@@ -23,7 +27,8 @@ _MERGES_KEPT = 64  # premerged layers of the default model take 75 kB per plan
 class Runtime:
     """A loaded checkpoint with its service pool. Sets torch to one thread.
 
-    Input ids are global: the tasks' service inputs, concatenated in task order. P inputs, V clusters, M tasks.
+    Input ids are global: the tasks' service inputs, concatenated in task order. P inputs, V
+    clusters, M tasks.
 
     Args:
         checkpoint: A checked checkpoint; use `Runtime.load` for a reference.
@@ -83,7 +88,8 @@ class Runtime:
         """Score a plan once over the whole service pool, in pool order, in blocks of 64.
 
         Returns:
-            Experts visited by real tokens per (input, layer), zeros for plans that are not gated; correct; confidence.
+            Experts visited by real tokens per (input, layer), zeros for plans that are not gated;
+                correct; confidence.
 
         Raises:
             InputError: The plan names a gate or an expert that the checkpoint does not have.

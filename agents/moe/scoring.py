@@ -1,27 +1,33 @@
 """Scoring: the fast path for merged plans, and the plain one for gated plans.
 
-Two facts make merged scoring cheap without changing an answer beyond float rounding. What comes before the first block's experts
-does not depend on the plan, so it is computed once per pool. The answer reads the CLS row only, so the last block needs one attention
-query and one FFN row per input, and a single query needs no keys and values of its own:
-q . (Wk n) = (Wk' q) . n, and sum_j a_j (Wv n_j + bv) = Wv (sum_j a_j n_j) + bv.
-The obvious twin is `Encoder.forward(..., Mixed(w), full=True)`; tests hold the two together.
+Two facts make merged scoring cheap without changing an answer beyond float rounding. What comes
+before the first block's experts does not depend on the plan, so it is computed once per pool. The
+answer reads the CLS row only, so the last block needs one attention query and one FFN row per
+input, and a single query needs no keys and values of its own: q . (Wk n) = (Wk' q) . n, and sum_j
+a_j (Wv n_j + bv) = Wv (sum_j a_j n_j) + bv. The obvious twin is `Encoder.forward(..., Mixed(w),
+full=True)`; tests hold the two together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from agents.moe.model import PAD, Block, Encoder, Ffn, Gated, apply_ffn, choose
-from sim.arrays import BoolArray, FloatArray, MaskArray
 from sim.errors import InputError, ShapeError
 
-CHUNK = 64  # fixed: batch size changes the last bits, so whole pools are always scored in the same pieces
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sim.arrays import BoolArray, FloatArray, MaskArray
+
+# Fixed: batch size changes the last bits, so whole pools are always scored in the same pieces.
+CHUNK = 64
 
 
 def chunks(count: int) -> Iterator[slice]:
@@ -42,10 +48,10 @@ class _Head:
 
     @classmethod
     def of(cls, block: Block) -> _Head:
-        """Slice a block's packed projection; the keys' bias shifts all scores alike and drops out."""
+        """Slice a block's projection; the keys' bias shifts all scores alike and drops out."""
         d = block.qkv.in_features
-        q, k, v = block.qkv.weight.detach().split(d)
-        qb, _, vb = block.qkv.bias.detach().split(d)
+        q, k, v = block.qkv.weight.detach().chunk(3)
+        qb, _, vb = block.qkv.bias.detach().chunk(3)
         size = d // block.heads
         key = k.view(block.heads, size, d) * size**-0.5
         value = v.view(block.heads, size, d).transpose(1, 2).contiguous()
@@ -54,7 +60,7 @@ class _Head:
     def attend(self, normed: Tensor, blocked: Tensor | None) -> Tensor:
         """Attend from the CLS row of (B, T, D); `blocked` (B, 1, T) is True at padding."""
         heads, size, d = self.key.shape
-        query = F.linear(normed[:, 0], self.query, self.query_bias).view(-1, heads, size)
+        query = functional.linear(normed[:, 0], self.query, self.query_bias).view(-1, heads, size)
         probe = torch.bmm(query.transpose(0, 1), self.key).transpose(0, 1)  # (B, H, D)
         score = torch.bmm(probe, normed.transpose(1, 2))
         if blocked is not None:
@@ -115,7 +121,7 @@ class MergedScorer:
     def _finish(self, x: Tensor, blocked: Tensor | None, ffn: Ffn) -> Tensor:
         """Run the last block for the CLS row alone, (B, D)."""
         last = self._blocks[-1]
-        row = x[:, 0] + last.out(self._head.attend(last.norm1(x), blocked))
+        row: Tensor = x[:, 0] + last.out(self._head.attend(last.norm1(x), blocked))
         return row + apply_ffn(last.norm2(row), ffn)
 
     def correct(self, merged: Sequence[Ffn], labels: Tensor, within: range) -> BoolArray:
@@ -129,7 +135,7 @@ class MergedScorer:
 
 @dataclass(frozen=True, slots=True)
 class GatedScore:
-    """A gated plan over a pool: experts visited (P, L) as bit masks, correct (P,), confidence (P,)."""
+    """A gated plan over a pool: experts visited (P, L) as bits, correct (P,), confidence (P,)."""
 
     experts: MaskArray
     correct: BoolArray

@@ -1,11 +1,13 @@
 """Merge-aware training: dense phase, branch phase with merged steps, router phase.
 
-From one common dense model, task t's items train expert t; in a share `aware` of the steps a random slot (1-3 tasks, random mix) is served
-by ONE merged expert with w = mix and the gradient flows through the merge, so that averages of experts work as models.
+From one common dense model, task t's items train expert t; in a share `aware` of the steps a
+random slot (1-3 tasks, random mix) is served by ONE merged expert with w = mix and the gradient
+flows through the merge, so that averages of experts work as models.
 
-Source: Branch-Train-MiX (Sukhbaatar et al. 2024, arXiv 2403.07816) for branches and router; SMEAR (Muqeeth et al. 2023, arXiv 2306.03745) and Lory
-(Zhong et al. 2024, arXiv 2405.03133) for gradients through merged experts. Deviation: slots instead of examples or segments; shared parts are
-trained jointly with the branches; the router learns which branch a token came from.
+Source: Branch-Train-MiX (Sukhbaatar et al. 2024, arXiv 2403.07816) for branches and router; SMEAR
+(Muqeeth et al. 2023, arXiv 2306.03745) and Lory (Zhong et al. 2024, arXiv 2405.03133) for
+gradients through merged experts. Deviation: slots instead of examples or segments; shared parts
+are trained jointly with the branches; the router learns which branch a token came from.
 """
 
 from __future__ import annotations
@@ -14,19 +16,21 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from time import process_time
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
 from agents.moe.cards import checkpoint_dir
 from agents.moe.model import PAD, Answer, Dense, Encoder, Group, Mixed
-from agents.moe.recipe import Recipe
 from agents.moe.suites import Suite, load
 from sim.rng import Streams
+
+if TYPE_CHECKING:
+    from agents.moe.recipe import Recipe
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -55,7 +59,8 @@ class Trained:
 def train(recipe: Recipe, progress: Progress = silent, cache: bool = True) -> Trained:
     """Train a recipe's model, or fetch it from the cache folder.
 
-    Deterministic: the same recipe on the same machine and wheels gives the same weights. Sets torch to one thread.
+    Deterministic: the same recipe on the same machine and wheels gives the same weights. Sets
+    torch to one thread.
 
     Args:
         recipe: What to train.
@@ -131,13 +136,18 @@ class _Training:
         for step in self._steps("dense", steps, optimiser):
             inputs, labels = self._all_tasks()
             self._descend(
-                optimiser, F.cross_entropy(self.model(inputs, Dense()).logits, labels), step
+                optimiser,
+                functional.cross_entropy(self.model(inputs, Dense()).logits, labels),
+                step,
             )
 
     def _branch(self) -> None:
         """Train one expert per task, sometimes through a merge."""
         steps = self.recipe.branch_steps
-        groups = [{"params": self.others}, {"params": self.routers, "lr": _ROUTER_LR}]
+        groups: list[dict[str, Any]] = [
+            {"params": self.others},
+            {"params": self.routers, "lr": _ROUTER_LR},
+        ]
         optimiser = torch.optim.AdamW(
             groups, lr=self.recipe.branch_lr, weight_decay=0.0, fused=True
         )
@@ -153,7 +163,7 @@ class _Training:
             self._descend(optimiser, self._provenance(inputs, self.model(inputs, Group())), step)
 
     def _steps(self, stage: str, total: int, optimiser: torch.optim.Optimizer) -> Iterable[int]:
-        """Count steps, set the learning rates (warm-up, then linear decay to 5 %), report progress."""
+        """Count steps; set the rates (warm-up, then linear decay to 5 %); report progress."""
         base = [group["lr"] for group in optimiser.param_groups]
         for step in range(total):
             scale = min(1.0, (step + 1) / _WARM_UP) * max(0.05, 1.0 - step / total)
@@ -187,7 +197,7 @@ class _Training:
         """Score every task on its own expert, and teach the routers where tokens came from."""
         inputs, labels = self._all_tasks()
         answer = self.model(inputs, Group())
-        loss = F.cross_entropy(answer.logits, labels)
+        loss = functional.cross_entropy(answer.logits, labels)
         return loss + _PROVENANCE * self._provenance(inputs, answer)
 
     def _slot_loss(self) -> Tensor:
@@ -201,15 +211,15 @@ class _Training:
         rows = torch.randint(self.labels.shape[1], (len(task),), generator=self.draws)
         weights = torch.zeros(self.tasks).index_copy_(0, active, mix)
         answer = self.model(self.inputs[task, rows], Mixed(weights))
-        return F.cross_entropy(answer.logits, self.labels[task, rows])
+        return functional.cross_entropy(answer.logits, self.labels[task, rows])
 
     def _provenance(self, inputs: Tensor, answer: Answer) -> Tensor:
-        """Cross-entropy of each real token's router logits on the branch that it came from, summed over layers."""
+        """Return the loss of guessing each real token's branch, summed over layers."""
         own = torch.arange(self.tasks).repeat_interleave(len(inputs) // self.tasks)
         tokens = self.model.shape.kind == "tokens"
         loss = torch.zeros(())
         for router in answer.router:
             target = own[:, None].expand(router.shape[:2])
             real = inputs != PAD if tokens else torch.ones_like(target, dtype=torch.bool)
-            loss = loss + F.cross_entropy(router[real], target[real])
+            loss = loss + functional.cross_entropy(router[real], target[real])
         return loss

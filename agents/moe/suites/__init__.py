@@ -5,9 +5,13 @@ Adding a suite is one module with `build(recipe) -> Suite` and one row below.
 
 from __future__ import annotations
 
-from agents.moe.recipe import Recipe
+from typing import TYPE_CHECKING
+
 from agents.moe.suites.suite import Split, Suite
 from sim.registry import Registry
+
+if TYPE_CHECKING:
+    from agents.moe.recipe import Recipe
 
 SUITES = Registry(
     "suite",

@@ -1,24 +1,29 @@
 """Suite `digits`: real handwritten digits, eight tenants with their own sensor texture and rule.
 
-Same images, another rule: each tenant maps the ten digits to four actions in its own way, and its sensor adds a faint
-2x2 texture, the only cue. `digits.npz` holds the 1797 images of 8x8 pixels (0..16) and their labels.
+Same images, another rule: each tenant maps the ten digits to four actions in its own way, and its
+sensor adds a faint 2x2 texture, the only cue. `digits.npz` holds the 1797 images of 8x8 pixels
+(0..16) and their labels.
 
-Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository 1998
-(https://doi.org/10.24432/C50P49, CC BY 4.0), test portion, as bundled with scikit-learn (BSD-3). Deviation: tenants, textures,
-shifts and noise are ours; a sensor stores 8 bits over [-0.5, 1.5].
+Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
+Repository 1998 (https://doi.org/10.24432/C50P49, CC BY 4.0), test portion, as bundled with
+scikit-learn (BSD-3). Deviation: tenants, textures, shifts and noise are ours; a sensor stores 8
+bits over [-0.5, 1.5].
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.moe.recipe import Recipe
 from agents.moe.suites.suite import Split, Suite
-from sim.arrays import AnyArray, FloatArray
 from sim.errors import InputError
 from sim.rng import Streams
+
+if TYPE_CHECKING:
+    from agents.moe.recipe import Recipe
+    from sim.arrays import AnyArray, FloatArray
 
 TENANTS = 8
 CLASSES = 4
@@ -65,7 +70,7 @@ def build(recipe: Recipe) -> Suite:
 
 
 def _train(streams: Streams, pictures: FloatArray, digits: AnyArray, items: int) -> Split:
-    """Repeat the training images up to `items` per tenant; every repeat is shifted, all are noisy."""
+    """Repeat the training images up to `items`; every repeat is shifted, all are noisy."""
     rng = streams.stream("suite", "digits", "augment")
     source = np.arange(items) % len(pictures)
     shifted = pictures[source]

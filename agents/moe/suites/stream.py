@@ -1,22 +1,28 @@
 """Suite `stream`: eight tenants ask eight different questions of the same kind of sentence.
 
-Sentences come from a small grammar; each carries all eight attributes. Each tenant has its own question, its own order
-of the four answer words, and its own lexicon; a share `overlap` of the content words is common to all. No tag says who asks:
-the only cue is the lexicon. Everything here is synthetic, and the documentation says so.
+Sentences come from a small grammar; each carries all eight attributes. Each tenant has its own
+question, its own order of the four answer words, and its own lexicon; a share `overlap` of the
+content words is common to all. No tag says who asks: the only cue is the lexicon. Everything here
+is synthetic, and the documentation says so.
 
-Source: own construction, after the probing tasks of SentEval (Conneau and Kiela 2018). Deviation: artificial words.
+Source: own construction, after the probing tasks of SentEval (Conneau and Kiela 2018). Deviation:
+artificial words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.moe.recipe import Recipe
 from agents.moe.suites.suite import Split, Suite
-from sim.arrays import AnyArray, IntArray
 from sim.rng import Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agents.moe.recipe import Recipe
+    from sim.arrays import AnyArray, IntArray
 
 TASKS = ("sentiment", "topic", "clause", "number", "answers", "form", "object", "mood")
 CLASSES = 4
@@ -58,7 +64,7 @@ def build(recipe: Recipe) -> Suite:
 
 
 def render(tokens: AnyArray) -> str:
-    """Write a sentence out, for people; stems read as noun, verb or adjective with lexicon and number."""
+    """Write a sentence out, for people; stems read as kind, number and lexicon."""
     return " ".join(_name(int(t)) for t in tokens if t != _WORD["<pad>"])
 
 
@@ -136,7 +142,7 @@ def _answers(facts: Mapping[str, IntArray]) -> Mapping[str, IntArray]:
 def _words(
     rng: np.random.Generator, facts: Mapping[str, IntArray], task: int, overlap: float
 ) -> IntArray:
-    """Draw the content words (n, 5): subject, verb, object, place, adjective; each from its own or the common lexicon."""
+    """Draw subject, verb, object, place, adjective, (n, 5), from the own or common lexicon."""
     n = len(facts["past"])
     lexicon = np.where(rng.random((n, 5)) < overlap, _SHARED, task)
     stem = np.stack(

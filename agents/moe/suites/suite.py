@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agents.moe.cards import InputKind, ModelShape
-from agents.moe.recipe import Recipe
-from sim.arrays import AnyArray, IntArray
 from sim.errors import ShapeError
+
+if TYPE_CHECKING:
+    from agents.moe.recipe import Recipe
+    from sim.arrays import AnyArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Items of all M tasks, N per task: inputs (M, N, T) tokens or (M, N, T-1, patch), labels (M, N); all uint8."""
+    """Items of all M tasks, N per task, uint8.
+
+    Inputs are (M, N, T) tokens or (M, N, T-1, patch); labels are (M, N).
+    """
 
     inputs: AnyArray
     labels: AnyArray
