@@ -48,9 +48,11 @@ def merge_streamed(experts: Iterable[Tensor], weights: Sequence[float]) -> Tenso
     """
     total: Tensor | None = None
     seen = 0
-    for expert, weight in zip(experts, weights, strict=False):
+    for seen, expert in enumerate(experts, 1):
+        if seen > len(weights):
+            break
+        weight = weights[seen - 1]
         total = expert * weight if total is None else total.add_(expert, alpha=weight)
-        seen += 1
     if total is None or seen != len(weights):
         raise ShapeError(f"merge_streamed: {seen} experts for {len(weights)} weights")
     return total
