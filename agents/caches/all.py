@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from sim.ports import ExpertKey
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sim.ports import ExpertKey
 
 
 class KeepAll:

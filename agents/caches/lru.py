@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from sim.ports import ExpertKey
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sim.ports import ExpertKey
 
 
 class LeastRecentlyUsed:

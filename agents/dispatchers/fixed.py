@@ -6,13 +6,17 @@ named, and the engine drops the request there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from sim.config import NodeSpec, Params
 from sim.errors import InputError, nearest
-from sim.views import FleetView
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from sim.config import NodeSpec, Params
+    from sim.views import FleetView
 
 _BATCH = 4096  # draws made at once: one by one they would cost more than the choice
 

@@ -6,13 +6,17 @@ may run to the node that was empty.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agents.dispatchers.fixed import Draws, allow, require
-from sim.config import NodeSpec, Params
-from sim.views import FleetView
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sim.config import NodeSpec, Params
+    from sim.views import FleetView
 
 
 class LeastLoaded:

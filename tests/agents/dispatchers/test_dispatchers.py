@@ -6,7 +6,7 @@ import subprocess
 import sys
 import timeit
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,8 +17,10 @@ from scipy import stats
 from agents.dispatchers import DISPATCHERS
 from sim.config import Hardware, NodeSpec
 from sim.errors import InputError
-from sim.ports import Dispatcher
 from sim.views import FleetView
+
+if TYPE_CHECKING:
+    from sim.ports import Dispatcher
 
 BOX = Hardware("box", 1e12, 1e10, 1e10, 1e9, 1e-4, 1e-5, 1.0, 2.0)
 N = 6

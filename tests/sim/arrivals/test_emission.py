@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sim.arrays import FloatArray
 from sim.arrivals.emission import emit, expected
 from sim.config import ArrivalSpec
 from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.arrays import FloatArray
 
 # Kolmogorov-Smirnov with 20 000 gaps at 0.1 %: detects any law whose distribution function is off
 # by more than 0.014 somewhere; the generators are fixed, so a green test stays green.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sim.arrays import FloatArray
 from sim.arrivals.service import (
     draw_service,
     erlang_parameters,
@@ -19,6 +18,11 @@ from sim.arrivals.service import (
 )
 from sim.config import ServiceSpec
 from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sim.arrays import FloatArray
 
 N = 20_000  # at 0.1 % Kolmogorov-Smirnov detects a law that is off by 0.014 somewhere
 
