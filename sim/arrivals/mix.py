@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.arrivals.emission import expected
 from sim.errors import InputError
 from sim.rng import Streams
 
@@ -210,25 +209,3 @@ def draw_schedules(world: World, tasks: int) -> tuple[MixSchedule, ...]:
     streams = Streams(world.seed)
     ordered = sorted(world.streams, key=lambda stream: stream.id)
     return tuple(MixSchedule(s, tasks, streams.stream("mix", s.id)) for s in ordered)
-
-
-def node_mixes(world: World, schedules: Sequence[MixSchedule], slot: int) -> FloatArray:
-    """Average the mixes of a slot by node: what oracles are told, (nodes, M).
-
-    A node with several streams weighs them by their expected emissions in the slot. A node without
-    any (a cloud, which serves what others send) gets the average over the fleet. Rows follow
-    `world.nodes`.
-    """
-    start_s, end_s = slot * world.slot_s, (slot + 1) * world.slot_s
-    row = {node.id: index for index, node in enumerate(world.nodes)}
-    weighted = np.zeros((len(world.nodes), schedules[0].tasks))
-    weight = np.zeros(len(world.nodes))
-    for schedule in schedules:
-        # a silent stream still has a mix, but any stream that emits outweighs it
-        count = max(expected(schedule.stream.arrivals, start_s, end_s), 1e-12)
-        node = row[schedule.stream.node]
-        weighted[node] += count * schedule.slot_mix(slot, world.slot_s)
-        weight[node] += count
-    found = np.where(weight[:, None] > 0.0, weighted, weighted.sum(axis=0))
-    found /= found.sum(axis=1, keepdims=True)
-    return found

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.arrivals.mix import MixSchedule, draw_schedules, node_mixes
+from sim.arrivals.mix import MixSchedule, draw_schedules
 from sim.compute.hardware import HARDWARE
 from sim.config import ArrivalSpec, DriftSpec, MixSpec, NodeSpec, StreamSpec, World
 from sim.errors import InputError
@@ -171,17 +171,6 @@ def world(*streams: StreamSpec) -> World:
     hardware = HARDWARE["jetson-orin-nano"]
     nodes = tuple(NodeSpec(i, f"n{i}", "edge", hardware) for i in range(3))
     return World("w", 5, 100.0, 0.0, 10.0, nodes, (), streams)
-
-
-def test_nodes_average_their_streams_and_the_cloud_gets_the_fleet() -> None:
-    edge = world(
-        stream(MixSpec("explicit", A), id=0, node=0, rate=3.0),
-        stream(MixSpec("explicit", B), id=1, node=0, rate=1.0),
-        stream(MixSpec("explicit", C), id=2, node=2, rate=4.0),
-    )
-    mixes = node_mixes(edge, draw_schedules(edge, M), slot=3)
-    a, b, c = map(np.array, (A, B, C))
-    assert mixes == pytest.approx(np.array([0.75 * a + 0.25 * b, (3 * a + b + 4 * c) / 8, c]))
 
 
 def test_schedules_depend_on_seed_and_stream_only() -> None:
