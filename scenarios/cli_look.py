@@ -93,11 +93,12 @@ def mistakes(count: int) -> str:
 
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path()) -> None:
     """Write a scenario to start from, and its schema for the editor."""
+    from scenarios.bundled import bundled_text
     from scenarios.files import write_text
-    from scenarios.library_index import bundled_text, schema_json
+    from scenarios.schema import schema_text
 
     with guarded():
-        files = {"scenario.yaml": bundled_text("quickstart"), "scenario.schema.json": schema_json()}
+        files = {"scenario.yaml": bundled_text("quickstart"), "scenario.schema.json": schema_text()}
         for name in files:
             if (folder / name).exists():
                 raise InputError(f"{folder / name} exists; name another folder: moedge init DIR")
@@ -112,7 +113,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path()) -> Non
 
 def scenarios(as_json: Json = False) -> None:
     """List the bundled scenarios and the question that each one asks."""
-    from scenarios.library_index import questions
+    from scenarios.bundled import questions
 
     rows = questions()
     if as_json:
@@ -131,7 +132,8 @@ def policies(as_json: Json = False) -> None:
         emit(rows)
         return
     width = max(len(row["name"]) for row in rows)
-    lines, kind = [], ""
+    lines: list[str] = []
+    kind = ""
     for row in rows:
         if row["kind"] != kind:
             kind = row["kind"]
@@ -144,9 +146,9 @@ def policies(as_json: Json = False) -> None:
 
 def schema() -> None:
     """Print the JSON Schema of scenario files."""
-    from scenarios.library_index import schema_json
+    from scenarios.schema import schema_text
 
-    emit_text(schema_json())
+    emit_text(schema_text())
 
 
 def train(
@@ -154,16 +156,14 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder; the cache when left out.")
     ] = None,
-    oracle: Annotated[
-        bool, typer.Option(help="Also measure the table of merges that regret needs.")
-    ] = True,
+    again: Annotated[bool, typer.Option("--again", help="Train though it is there.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a Mixture-of-Experts checkpoint, and refuse one on which merging could not matter."""
     from scenarios.training import train_checkpoint
 
     with guarded(), json_only(as_json):
-        facts = train_checkpoint(recipe, out, oracle=oracle)
+        facts = train_checkpoint(recipe, out, again=again)
     if as_json:
         emit(facts)
 

@@ -218,8 +218,8 @@ def demo(out: Out = Path("runs")) -> None:
 
 def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
     """Show the table, the failures and the asserted targets; return the missed ones."""
-    from scenarios.targets import measure
     from scenarios.table import show_comparison, show_failures
+    from scenarios.targets import measure
 
     show_failures(outcome.failures)
     if outcome.good():

@@ -1,4 +1,4 @@
-"""The `assert:` block after a run: each limit against the mean over seeds, with a tick or a cross."""
+"""The `assert:` block: each limit against the mean over seeds, with a tick or a cross."""
 
 from __future__ import annotations
 

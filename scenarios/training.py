@@ -7,9 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from scenarios.progress import say, span
+from sim.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agents.moe.recipe import Recipe
 
 
 class _Stages:
@@ -40,43 +43,63 @@ class _Stages:
             self._progress.stop()
 
 
-def train_checkpoint(name: str, out: Path | None, *, oracle: bool) -> dict[str, Any]:
-    """Train a recipe and write its checkpoint.
+def train_checkpoint(name: str, out: Path | None, *, again: bool = False) -> dict[str, Any]:
+    """Train a recipe, check that merging matters on it, measure its tables, write its checkpoint.
 
     Args:
         name: The recipe.
-        out: The folder; the cache folder of the recipe when None.
-        oracle: Also measure the table of merges that regret needs.
+        out: The folder; the recipe's cache folder when None.
+        again: Also when the folder has this very recipe's checkpoint already.
 
     Returns:
-        recipe, checkpoint (path), digest, wall_s.
+        recipe, checkpoint (path), digest, check, wall_s.
 
     Raises:
         UnknownName: No such recipe.
-        SimError: The trained model is useless for merging.
+        InputError: The trained model is useless for merging; the message shows the bounds.
     """
     from agents.moe.cards import checkpoint_dir
     from agents.moe.recipe import recipe
 
-    wanted = recipe(name)
-    folder = out or checkpoint_dir(wanted)
-    from agents.moe.checkpoint import build_checkpoint
+    wanted, started_s = recipe(name), time.perf_counter()
+    path = (out or checkpoint_dir(wanted)) / f"{name}.safetensors"
+    if not again and _is_trained(path, wanted):
+        say(f"{path} is there already (--again trains it once more)")
+    else:
+        say(f"training {name}; a minute or two, the table of merges included")
+        _build(wanted, path.parent)
+    return _facts(name, path, time.perf_counter() - started_s)
 
-    say(f"training {name}; about a minute, the table of merges included")
-    stages, started_s = _Stages(), time.perf_counter()
+
+def _is_trained(path: Path, wanted: Recipe) -> bool:
+    from agents.moe.cards import read_card
+    from agents.moe.recipe import recipe_hash
+
+    if not path.is_file():
+        return False
     try:
-        build_checkpoint(wanted, folder, oracle=oracle, progress=stages)
+        return bool(read_card(str(path)).trained.get("hash") == recipe_hash(wanted))
+    except InputError:
+        return False
+
+
+def _build(wanted: Recipe, folder: Path) -> None:
+    from agents.moe.build import build_checkpoint
+    from agents.moe.check import render
+
+    stages = _Stages()
+    try:
+        built = build_checkpoint(wanted, folder, progress=stages)
     finally:
         stages.close()
-    return _facts(name, folder, time.perf_counter() - started_s)
+    say(render(built.landscape))
 
 
-def _facts(name: str, folder: Path, wall_s: float) -> dict[str, Any]:
+def _facts(name: str, path: Path, wall_s: float) -> dict[str, Any]:
     from agents.moe.cards import read_card
 
-    card = read_card(str(folder / f"{name}.safetensors"))
-    say(
-        f"{folder / f'{name}.safetensors'}: {card.experts} experts, "
-        f"{len(card.tasks)} tasks, in {span(wall_s)}"
-    )
-    return {"recipe": name, "checkpoint": str(folder), "digest": card.digest, "wall_s": wall_s}
+    card = read_card(str(path))
+    say(f"{path}: {card.experts} experts, {len(card.tasks)} tasks, in {span(wall_s)}")
+    check = card.trained.get("check", {})
+    about = {"recipe": name, "checkpoint": str(path), "digest": card.digest}
+    return {**about, "check": check, "wall_s": wall_s}

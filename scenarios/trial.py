@@ -173,7 +173,8 @@ def _summary(record: Record) -> dict[str, Any]:
 def _simulate(job: TrialJob, world: World, card: ModelCard | None, folder: RunFolder) -> Record:
     from agents.caches import CACHES
     from agents.dispatchers import DISPATCHERS
-    from sim.simulation import Parts, simulate
+    from sim.parts import Parts
+    from sim.simulation import simulate
 
     note = _progress(folder.trial(job.id) / "progress")
     parts = Parts(DISPATCHERS.load, CACHES.load, card=card, on_slot=note)

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from scenarios.progress import Tally, division_words, remaining_s, say, span
 from scenarios.planning import Division
+from scenarios.progress import Tally, division_words, remaining_s, say, span
 from scenarios.results import DONE, FAILED, Status
 from scenarios.trial import TrialJob
 from sim.config import PolicySpec
