@@ -26,6 +26,9 @@ def misbehave(item: str) -> Any:
             os._exit(7)
         case "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "interrupt":
+            os.kill(os.getpid(), signal.SIGINT)  # as a terminal sends it to the whole group
+            time.sleep(0.01)
         case "lambda":
             return lambda: None
         case "threads":

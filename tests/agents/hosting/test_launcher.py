@@ -77,6 +77,10 @@ def test_workers_are_reused_single_threaded_and_not_this_process() -> None:
     assert os.environ.get("OMP_NUM_THREADS") == before
 
 
+def test_workers_leave_interrupts_to_this_process() -> None:
+    assert launch(misbehave, ["interrupt", "a"], 2) == {0: "interrupt", 1: "a"}
+
+
 def test_an_error_in_on_done_ends_the_workers_and_comes_out(tmp_path: Path) -> None:
     def on_done(index: int, result: Any) -> None:
         raise RuntimeError("disk full")
@@ -109,10 +113,14 @@ def test_an_interrupt_or_a_kill_leaves_no_worker_behind(
     script.write_text(_SCRIPT)
     folder.mkdir()
     env = {**os.environ, "PYTHONPATH": os.getcwd()}
-    parent = subprocess.Popen([sys.executable, str(script), str(folder)], env=env)
+    command = [sys.executable, str(script), str(folder)]
+    parent = subprocess.Popen(command, env=env, start_new_session=True)
     assert eventually(lambda: len(list(folder.iterdir())) == 2)
     start = time.perf_counter()
-    parent.send_signal(sent)
+    if sent == signal.SIGINT:
+        os.killpg(parent.pid, sent)  # as a terminal does: to the workers too
+    else:
+        parent.send_signal(sent)
     assert parent.wait(_WAIT_S) == code
     assert gone(folder)
     assert time.perf_counter() - start < 5.0

@@ -101,11 +101,13 @@ def test_a_costly_block_measures_the_sample_only_and_its_gated_nodes_wholly() ->
     assert 0 < sum(kept) < len(kept)
 
 
-def test_a_block_with_few_merges_measures_all_rows_without_a_sample() -> None:
-    plans = [*merges(CHEAP // M), TopK(2)]
-    requests = many(plans)
-    got = measured(shard_with(plans, sample=0.0), requests)
-    assert not any(math.isnan(value) for _, value in got.values())
+@pytest.mark.parametrize(("pairs", "whole"), [(CHEAP, True), (CHEAP + 1, False)])
+def test_a_block_with_few_merges_measures_all_rows_without_a_sample(
+    pairs: int, whole: bool
+) -> None:
+    requests = [(slot, slot % 3, slot, 1) for slot in range(pairs)]
+    got = measured(shard_with(merges(pairs), sample=0.0), requests)
+    assert all(math.isnan(value) is not whole for _, value in got.values())
 
 
 def test_each_pair_of_merge_and_task_is_evaluated_once() -> None:

@@ -52,12 +52,12 @@ def test_other_merges_are_scored_as_they_come(scorer: BlockScorer, model: TinyMo
 def test_a_merge_that_recurs_is_looked_up_once_it_has_paid_for_the_pool(
     scorer: BlockScorer, model: TinyModel
 ) -> None:
-    for start in range(0, 80, 40):  # 80 requests, more than the 75 of the pool
-        scorer.score(new(W), np.arange(start, start + 40) % P)
+    for start in range(0, P, 25):
+        scorer.score(new(W), np.arange(start, start + 25))
     assert not scorer.knows(W)
     scorer.score(new(W), ints([3]))
     scorer.score(new(W), ints([4]))
-    assert [len(inputs) for _, (_, inputs) in model.calls] == [40, 40, P]
+    assert [len(inputs) for _, (_, inputs) in model.calls] == [25, 25, 25, P]
     assert scorer.knows(W)
 
 

@@ -60,7 +60,7 @@ def test_the_replies_do_not_depend_on_the_shards(kind: str) -> None:
         )
         for shards in (1, 2, 3)
     )
-    assert len(one.correct) > 300
+    assert len(one.correct) > 1000
     assert {type(d.plan) for _, d in one.decisions} == {type(None), TopK, Single, Merged}
     assert one.telemetry
     assert one == two == three

@@ -38,6 +38,8 @@ from sim.registry import Registry
 E, L, M, V = 4, 2, 3, 3
 POOL = (30, 20, 25)
 P = sum(POOL)
+FAVOURITE = Merged((0.1, 0.2, 0.3, 0.4))
+_MOST = 24  # requests of a node and slot
 
 TINY_ROUTERS = Registry(
     "router",
@@ -149,7 +151,9 @@ class Listener:
     def _plan(self, seed: int) -> Plan | None:
         rng = np.random.default_rng(seed)
         kind = int(rng.integers(8))
-        fixed: dict[int, Plan | None] = {0: None, 1: TopK(1), 2: TopK(2), 3: Single(seed % E)}
+        fixed: dict[int, Plan | None] = {0: None, 1: TopK(seed % 2 + 1), 2: Single(seed % E)}
+        # a favourite recurs until a block has asked it often enough to look it up
+        fixed |= {3: FAVOURITE, 4: FAVOURITE}
         return fixed.get(kind, Merged(tuple(rng.dirichlet(np.ones(E)).tolist())))
 
 
@@ -187,7 +191,7 @@ CHIP = Hardware("chip", 1e9, 1e9, 1e9, 1e9, 0.0, 0.0, 1.0, 2.0)
 
 
 def tiny_world(nodes: int = 16, checkpoint: str = "moody", sample: float = 0.5) -> World:
-    """Return a world of edge nodes; each fourth from 3 on has a fixed plan, the last only forwards."""
+    """Return a world of edge nodes: three have a fixed plan, the last only forwards."""
     plans: dict[int, Plan] = {3: TopK(2), 7: Single(1), 11: uniform(E)}
     specs = tuple(
         NodeSpec(i, f"n{i}", "edge", CHIP, servers=int(i != nodes - 1 or i == 0), plan=plans.get(i))
@@ -254,8 +258,8 @@ class Engine:
         rng = np.random.default_rng([11, slot])
         served = []
         for node in self.nodes if slot else ():
-            count, inputs = int(rng.integers(0, 9)), rng.integers(0, P, 9)
-            delays, audits = rng.integers(0, 4, 9), rng.random(9) < 0.6
+            count, inputs = int(rng.integers(0, _MOST)), rng.integers(0, P, _MOST)
+            delays, audits = rng.integers(0, 4, _MOST), rng.random(_MOST) < 0.6
             if node == self.crashed and slot in self.down:
                 continue
             for i in range(count):
