@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.figures import style
 from analysis.figures.style import Look, Looks
-from analysis.regret import Band, Curve, band
+from analysis.regret import Curve, band
 from analysis.stats import FEW
 from sim.arrays import FloatArray
 
@@ -33,8 +33,8 @@ def cumulative(
         marks: Moments to name, such as a drift.
     """
     what = {"realised": "Cumulative regret", "expected": "Cumulative expected regret"}[kind]
-    title = f"{what} per node (accuracy × slots)"
-    fig = style.figure(title, "Slot", "Accuracy × slots", height=480)
+    title = f"{what} per node (accuracy summed over slots)"
+    fig = style.figure(title, "Slot", "Accuracy, summed over slots", height=480)
     for policy in sorted(curves):
         series = [getattr(curve, kind) for curve in curves[policy]]
         if any(np.isfinite(line).any() for line in series):
@@ -43,7 +43,7 @@ def cumulative(
         return style.empty(f"{what}: no node-slot was measured in these trials.")
     if log:
         fig.update_xaxes(**style.log_axis("Slot"))
-        fig.update_yaxes(**style.log_axis("Accuracy × slots"))
+        fig.update_yaxes(**style.log_axis("Accuracy, summed over slots"))
         _guides(fig, curves, kind)
     else:
         fig.update_yaxes(zeroline=True)
@@ -63,37 +63,24 @@ def _bundle(
     """Add band, seed lines and mean of one policy."""
     kept = style.thin(len(slot))
     found = band(series)
+    lines: list[tuple[str, FloatArray, dict[str, object]]] = []
     if found.n >= FEW:
-        _band(fig, policy, slot[kept], found, kept, look, log)
-    for line in series if found.n > 1 else ():
+        lines += [(", 95 % low", found.low, {"line_width": 0})]
+        filled = {"line_width": 0, "fill": "tonexty", "fillcolor": look.fill(0.16)}
+        lines += [(", 95 % high", found.high, filled)]
+    faint: dict[str, object] = {"line": {"color": look.fill(0.3), "width": 0.8}}
+    lines += [(", one seed", line, faint) for line in (series if found.n > 1 else ())]
+    for word, values, how in lines:
         fig.add_scatter(
-            x=style.light(slot[kept]), y=style.light(_above(line[kept], log)), mode="lines",
-            name=f"{style.plain(policy)}, one seed", legendgroup=policy, showlegend=False,
-            line={"color": look.fill(0.3), "width": 0.8}, hoverinfo="skip",
+            x=style.light(slot[kept]), y=style.light(_above(values[kept], log)), mode="lines",
+            name=style.plain(policy) + word, legendgroup=policy, showlegend=False, hoverinfo="skip", **how,
         )  # fmt: skip
     fig.add_scatter(
         x=style.light(slot[kept]), y=style.light(_above(found.mean[kept], log)), mode="lines",
-        name=style.plain(policy), legendgroup=policy,
+        name=style.plain(policy), legendgroup=policy, showlegend=True,
         line={"color": look.color, "dash": look.dash, "width": 2.4},
         hovertemplate=f"{style.plain(policy)}, slot %{{x}}: %{{y:.4~g}}<extra>mean of {found.n}</extra>",
     )  # fmt: skip
-
-
-def _band(
-    fig: go.Figure,
-    policy: str,
-    slot: FloatArray,
-    found: Band,
-    kept: FloatArray,
-    look: Look,
-    log: bool,
-) -> None:
-    for edge, word, filled in ((found.low, "low", None), (found.high, "high", "tonexty")):
-        fig.add_scatter(
-            x=style.light(slot), y=style.light(_above(edge[kept], log)), mode="lines",
-            name=f"{style.plain(policy)}, 95 % {word}", legendgroup=policy, showlegend=False,
-            line={"width": 0}, fill=filled, fillcolor=look.fill(0.16), hoverinfo="skip",
-        )  # fmt: skip
 
 
 def _above(values: FloatArray, log: bool) -> FloatArray:
@@ -126,7 +113,6 @@ def context_error(curves: Curves, looks: Looks, marks: Marks = ()) -> go.Figure:
     if not fig.data:
         return style.empty("No policy of this run keeps an estimate of the mix.")
     fig.update_yaxes(rangemode="tozero")
-    fig.update_layout(showlegend=True)
     for slot, word in marks:
         style.vertical(fig, slot, word, dash="dot")
     return fig

@@ -1,0 +1,133 @@
+"""The page of nodes: which ones misbehave, and when?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.figures import nodes as draw
+from analysis.figures import style
+from analysis.load import Trial, natural
+from analysis.pages.context import Case, Context, nothing, shown_seed_note
+from analysis.pages.html import Choice, Page, Panel, esc
+from analysis.queries import Heat, events, heat
+from sim.arrays import FloatArray
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+QUESTION = "Which nodes misbehave, and when?"
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What one policy of one case is drawn from."""
+
+    case: Case
+    trial: Trial
+    heat: Heat
+    order: list[int]  # row of meta nodes, as drawn from the top
+    faults: list[tuple[float, str, str]]
+    place: FloatArray
+
+
+def build(ctx: Context) -> Page:
+    """Return the page."""
+    if not ctx.cases:
+        return nothing("nodes", "Nodes", QUESTION)
+    policy = Choice.of("policy", "Policy", ctx.policies)
+    views = {
+        (case.slug, slug): view for case in ctx.cases for slug, view in _views(ctx, case, policy)
+    }
+    metric = Choice(
+        "metric", "Show", tuple((q.key, q.title) for q in _present(list(views.values())))
+    )
+    choices = (ctx.case_choice, policy, metric)
+    return Page("nodes", "Nodes", QUESTION, _panels(ctx, views, choices), choices, ctx.facts())
+
+
+def _views(ctx: Context, case: Case, policy: Choice) -> list[tuple[str, _View]]:
+    nodes = case.meta["nodes"]
+    rank = {int(node["id"]): i for i, node in enumerate(nodes)}
+    links = [(rank[int(k["src"])], rank[int(k["dst"])]) for k in case.meta["links"]]
+    place = draw.positions(len(nodes), links)
+    found = []
+    for slug, name in policy.options:
+        trial = case.shown().get(name)
+        if trial is None:
+            continue
+        faults = [
+            (t, str(nodes[rank[target]]["name"]), kind)
+            for t, kind, target in events(ctx.run, trial)
+            if kind.startswith("node") and target in rank
+        ]
+        found.append((slug, _View(case, trial, heat(ctx.run, trial), _order(case), faults, place)))
+    return found
+
+
+def _order(case: Case) -> list[int]:
+    """Return the rows to draw: serving nodes by group and name."""
+    nodes = case.meta["nodes"]
+    serving = [i for i, node in enumerate(nodes) if int(node["servers"]) > 0]
+    serving.sort(
+        key=lambda i: (
+            not nodes[i]["routed"],
+            str(nodes[i]["group"]),
+            natural(str(nodes[i]["name"])),
+        )
+    )
+    return serving[: draw.MOST_ROWS]
+
+
+def _present(views: list[_View]) -> list[draw.Quantity]:
+    return [
+        q
+        for q in draw.QUANTITIES
+        if any(np.isfinite(view.heat.values[q.key]).any() for view in views)
+    ]
+
+
+def _panels(
+    ctx: Context, views: dict[tuple[str, str], _View], choices: tuple[Choice, ...]
+) -> tuple[Panel, ...]:
+    heats: dict[tuple[str, ...], go.Figure] = {}
+    maps: dict[tuple[str, ...], go.Figure] = {}
+    for case in ctx.cases:
+        mine = {slug: view for (at, slug), view in views.items() if at == case.slug}
+        for q in _present(list(mine.values())):
+            span = draw.limits([view.heat.values[q.key] for view in mine.values()], q)
+            for slug, view in mine.items():
+                heats[case.slug, slug, q.key] = _heat(view, q, span)
+                maps[case.slug, slug, q.key] = _map(view, q)
+    more = max(len(case.meta["nodes"]) for case in ctx.cases) > draw.MOST_ROWS
+    note = f" The first {draw.MOST_ROWS} nodes by name." if more else ""
+    caption = (
+        "A row per node, routed ones first; the colours mean the same under every policy. Crosses: crash and restart. "
+        f"Empty: nothing was served. {esc(shown_seed_note(ctx.cases[0]))}{note}"
+    )
+    where = "Circles: routed nodes; squares: nodes with a plan of their own; grey: no value. Hover for hardware and numbers."
+    return (
+        Panel("heat", "Which nodes, and when?", caption, heats, choices),
+        Panel("map", "Where are they?", where, maps, choices),
+    )
+
+
+def _heat(view: _View, quantity: draw.Quantity, span: tuple[float, float]) -> go.Figure:
+    names = [str(view.case.meta["nodes"][i]["name"]) for i in view.order]
+    title = f"under {style.plain(view.trial.policy)}"
+    values = view.heat.values[quantity.key][view.order]
+    drawn = {names[i] for i in range(len(names))}
+    made = draw.heat(title, view.heat.t_s, names, values, quantity, span)
+    return draw.crosses(made, [fault for fault in view.faults if fault[1] in drawn])
+
+
+def _map(view: _View, quantity: draw.Quantity) -> go.Figure:
+    values = view.heat.values[quantity.key]
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    level = np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
+    span = draw.limits([level], quantity)
+    title = f"under {style.plain(view.trial.policy)}"
+    return draw.fleet_map(title, view.case.meta, view.place, level, quantity, span)

@@ -1,0 +1,326 @@
+"""The first page: did it work, and who wins?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.compare import Cell, CompareRow, CompareTable
+from analysis.figures.compare import percent
+from analysis.metrics import BY_KEY, Metric
+from analysis.pages.context import Case, Context, nothing, present
+from analysis.pages.html import Html, Page, card, esc, notice, shown_when
+from analysis.pages.svg import Strip, sparkline, strips
+from analysis.queries import over_time
+from analysis.stats import FEW
+from sim.records import Table
+
+QUESTION = "Did it work, and who wins?"
+_TILES = (
+    "useful_per_s", "accuracy", "latency_p99_s", "deadline_miss", "regret_mean", "memory_peak_bytes",
+    "energy_per_useful_j", "drop_share",
+)  # fmt: skip
+_TILES_WITHOUT_MODEL = (
+    "goodput_per_s", "latency_mean_s", "latency_p50_s", "latency_p99_s", "deadline_miss", "drop_share",
+    "utilisation", "energy_j",
+)  # fmt: skip
+_COLUMNS = (
+    "useful_per_s", "accuracy", "latency_p50_s", "latency_p95_s", "latency_p99_s", "deadline_miss",
+    "drop_share", "regret_mean", "memory_peak_bytes", "memory_mean_bytes", "energy_j",
+)  # fmt: skip
+_COLUMNS_WITHOUT_MODEL = (
+    "goodput_per_s", "latency_mean_s", "latency_p50_s", "latency_p95_s", "latency_p99_s", "deadline_miss",
+    "drop_share", "utilisation", "energy_j",
+)  # fmt: skip
+_MOST_STRIPS = 8
+
+
+def build(ctx: Context) -> Page:
+    """Return the page."""
+    if not ctx.cases:
+        page = nothing("index", "Overview", QUESTION)
+        return Page(
+            page.slug, page.title, QUESTION, (*page.blocks, Html(_failures(ctx))), facts=ctx.facts()
+        )
+    blocks: list[Html] = [Html(_failures(ctx))]
+    for place, case in enumerate(ctx.cases):
+        blocks.append(shown_when(_case(ctx, case), hidden=place > 0, case=case.slug))
+    return Page("index", "Overview", QUESTION, tuple(blocks), (ctx.case_choice,), ctx.facts())
+
+
+def _case(ctx: Context, case: Case) -> str:
+    table = ctx.table(case)
+    with_model = any(metric.key == "accuracy" for metric in table.metrics)
+    tiles = present(table, _TILES if with_model else _TILES_WITHOUT_MODEL)
+    parts = [f'<p class="lead">{_lead(table)}</p>']
+    if case.problem:
+        parts.append(notice(f"These trials must not be compared: {esc(case.problem)}", "bad"))
+    parts.append(
+        f'<div class="tiles">{"".join(_tile(ctx, table, metric) for metric in tiles)}</div>'
+    )
+    columns = present(table, _COLUMNS if with_model else _COLUMNS_WITHOUT_MODEL)
+    parts.append(_ranking(ctx, case, table, columns))
+    parts.append(f'<div class="columns">{_asserts(case)}{_assumed(ctx, case)}</div>')
+    return "".join(parts)
+
+
+def _lead(table: CompareTable) -> str:
+    """Say in one sentence who is first, by what, and by how much."""
+    first, metric = table.rows[0], table.ranked_by
+    if metric is None:
+        return "No metric of these trials has a better side."
+    said = f"<b>{esc(first.policy)}</b> gives the most {metric.title.lower()}: <b>{esc(first.cells[metric.key].text)}</b>"
+    if len(table.rows) == 1:
+        return f"<b>{esc(first.policy)}</b>: {metric.title.lower()} <b>{esc(first.cells[metric.key].text)}</b>."
+    other = table.rows[1] if first.policy == table.baseline else table.row(table.baseline)
+    versus = first.cells[metric.key].paired or _mirrored(first, other, metric)
+    if isinstance(versus, str):
+        return f"{said}{versus}."
+    tail = f", {percent(versus.ratio.mean)} against the baseline {esc(table.baseline)}"
+    sure = {"same": " (no difference shown)", "unclear": " (too few seeds to tell)"}.get(
+        versus.verdict, ""
+    )
+    return f"{said}{tail}{sure}."
+
+
+def _mirrored(first: CompareRow, other: CompareRow, metric: Metric) -> str:
+    """Compare a winning baseline with the runner-up."""
+    text = other.cells[metric.key].text
+    return (
+        f"; next comes <b>{esc(other.policy)}</b> with <b>{esc(text)}</b>"
+        if first is not other
+        else ""
+    )
+
+
+# --- tiles -----------------------------------------------------------------------------------------
+
+
+def _tile(ctx: Context, table: CompareTable, metric: Metric) -> str:
+    rows = _best_first(table, metric)
+    best = rows[0]
+    cell = best.cells[metric.key]
+    shown = [_strip(ctx, row, metric) for row in rows[:_MOST_STRIPS]]
+    value, _, half = cell.text.partition(" ± ")
+    number = f"{esc(value)} <small>± {esc(half)}</small>" if half else esc(value)
+    better = {"lower": "lower is better", "higher": "higher is better"}.get(metric.direction, "")
+    return (
+        f'<section class="tile"><h3 title="{esc(metric.doc)}">{esc(metric.title)}<small>{better}</small></h3>'
+        f'<p class="value">{number}</p><p class="who">{ctx.swatch(best.policy)}{esc(best.policy)}'
+        f"{_against(cell, table)}</p>{strips(shown, more=max(0, len(rows) - _MOST_STRIPS))}</section>"
+    )
+
+
+def _best_first(table: CompareTable, metric: Metric) -> list[CompareRow]:
+    sign = -1.0 if metric.direction == "higher" else 1.0
+
+    def key(row: CompareRow) -> float:
+        interval = row.cells[metric.key].interval
+        return math.inf if interval is None else sign * interval.mean
+
+    return sorted(table.rows, key=key)
+
+
+def _against(cell: Cell, table: CompareTable) -> str:
+    versus = cell.paired
+    if versus is None or versus.verdict == "unclear":
+        return ""
+    if not math.isfinite(versus.ratio.mean):
+        return f' <span class="{versus.verdict}">{versus.verdict}</span> than {esc(table.baseline)}'
+    arrow = "▲" if versus.ratio.mean > 0 else "▼"
+    if versus.verdict == "same":
+        return f' <span class="same">no difference to {esc(table.baseline)} shown</span>'
+    return f' <span class="{versus.verdict}">{arrow} {percent(versus.ratio.mean)}</span> against {esc(table.baseline)}'
+
+
+def _strip(ctx: Context, row: CompareRow, metric: Metric) -> Strip:
+    cell = row.cells[metric.key]
+    look = ctx.looks[row.policy]
+    if cell.interval is None:
+        return Strip(row.policy, look, math.nan, math.nan, math.nan, cell.text, ())
+    interval = cell.interval
+    low, high = (interval.low, interval.high) if interval.n >= FEW else (math.nan, math.nan)
+    text = metric.text(interval.mean)
+    return Strip(row.policy, look, interval.mean, low, high, text, tuple(cell.values.values()))
+
+
+# --- table -----------------------------------------------------------------------------------------
+
+
+def _ranking(ctx: Context, case: Case, table: CompareTable, columns: Sequence[Metric]) -> str:
+    series = over_time(ctx.run, case.trials)
+    head = "".join(
+        f'<th data-sort tabindex="0" title="{esc(metric.doc)}">{esc(metric.title)}</th>'
+        for metric in columns
+    )
+    body = "".join(_ranking_row(ctx, table, row, columns, series) for row in table.rows)
+    ranked = table.ranked_by.title.lower() if table.ranked_by else "name"
+    caption = (
+        f"Ranked by {esc(ranked)}. Mean over seeds ± half of the 95 % interval; below it the difference to "
+        f"<b>{esc(table.baseline)}</b>, paired by seed. {esc(' '.join(table.notes))} Click a heading to sort."
+    )
+    inner = (
+        f'<div class="scroll"><table id="ranking"><thead><tr><th>Policy</th><th class="left">p95 latency over time</th>'
+        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+    return card("Policies, best first", inner, caption)
+
+
+def _ranking_row(
+    ctx: Context,
+    table: CompareTable,
+    row: CompareRow,
+    columns: Sequence[Metric],
+    series: Mapping[str, Table],
+) -> str:
+    tags = _tags(ctx, table, row)
+    cells = "".join(_cell(table, row, metric) for metric in columns)
+    kind = ' class="baseline"' if row.policy == table.baseline else ""
+    return (
+        f"<tr{kind}><td>{ctx.swatch(row.policy)}<b>{esc(row.policy)}</b>{tags}<small>{len(row.seeds)} seed"
+        f'{"s" if len(row.seeds) != 1 else ""}</small></td><td class="left">{_spark(ctx, row.policy, series)}</td>'
+        f"{cells}</tr>"
+    )
+
+
+def _tags(ctx: Context, table: CompareTable, row: CompareRow) -> str:
+    tags = ['<span class="tag">baseline</span>'] if row.policy == table.baseline else []
+    if any(t.policy == row.policy and t.meta.get("oracle") for t in ctx.run.done):
+        tags.append('<span class="tag" title="It sees what no real policy can see">oracle</span>')
+    if row.unstable:
+        tags.append(
+            f'<span class="tag unstable">unstable in {row.unstable} of {len(row.seeds)}</span>'
+        )
+    return "".join(tags)
+
+
+def _spark(ctx: Context, policy: str, series: Mapping[str, Table]) -> str:
+    rows = series.get(policy)
+    if rows is None:
+        return ""
+    known = rows["p95"][[math.isfinite(v) for v in rows["p95"]]]
+    if len(known) == 0:
+        return ""
+    top = float(known.max())
+    latency = BY_KEY["latency_p95_s"]
+    words = f"{policy}: p95 latency by time of emission, {latency.text(float(known.min()))} to {latency.text(top)}"
+    return (
+        sparkline(rows["p95"], ctx.looks[policy], top, words)
+        + f"<small>up to {esc(latency.text(top))}</small>"
+    )
+
+
+def _cell(table: CompareTable, row: CompareRow, metric: Metric) -> str:
+    cell = row.cells[metric.key]
+    value = "" if cell.interval is None else repr(cell.interval.mean)
+    best = (
+        _best_first(table, metric)[0] is row
+        and metric.direction != "none"
+        and cell.interval is not None
+    )
+    few = (
+        ' <span title="fewer than five seeds">*</span>'
+        if cell.few and cell.interval and cell.interval.n > 1
+        else ""
+    )
+    under = ""
+    if cell.paired is not None:
+        versus = cell.paired
+        text = (
+            percent(versus.ratio.mean)
+            if math.isfinite(versus.ratio.mean)
+            else _signed(metric, versus.difference.mean)
+        )
+        under = f'<small class="{versus.verdict}" title="{versus.verdict}">{esc(text)}</small>'
+    kind = ' class="best"' if best and len(table.rows) > 1 else ""
+    return f'<td{kind} data-value="{value}">{esc(cell.text)}{few}{under}</td>'
+
+
+def _signed(metric: Metric, value: float) -> str:
+    return ("+" if value > 0 else "") + metric.text(value)
+
+
+# --- what went wrong, what was asserted, what is assumed ------------------------------------------------
+
+
+def _failures(ctx: Context) -> str:
+    failed = [t for t in ctx.run.trials if t.status and not t.done]
+    missing = [t for t in ctx.run.trials if not t.status]
+    parts = []
+    if failed:
+        items = "".join(
+            f"<li><b>{esc(t.policy)}</b>, seed {t.seed}{_axes(t.axes)}: {esc(t.status.get('stage') or 'failed')}: "
+            f"{esc(t.status.get('message') or 'no message')}</li>"
+            for t in failed[:20]
+        )
+        more = f"<p>and {len(failed) - 20} more</p>" if len(failed) > 20 else ""
+        parts.append(
+            notice(f"<b>{len(failed)} of {len(ctx.run.trials)} trials failed</b><ul>{items}</ul>{more}"
+                   "Repeat them with <code>moedge compare … --retry-failed</code>.", "bad")
+        )  # fmt: skip
+    if missing:
+        parts.append(
+            notice(f"{len(missing)} trials have not run yet; repeat the command to finish them.")
+        )
+    return "".join(parts)
+
+
+def _axes(axes: Mapping[str, Any]) -> str:
+    return "".join(f", {esc(name)} = {esc(value)}" for name, value in axes.items())
+
+
+def _asserts(case: Case) -> str:
+    found: dict[str, list[bool]] = {}
+    for trial in case.trials:
+        for item in trial.status.get("asserts") or trial.status.get("assertions") or ():
+            found.setdefault(str(item.get("text", "")), []).append(bool(item.get("passed")))
+    if not found:
+        body = '<p class="caption">This scenario asserts nothing. An <code>assert:</code> block gives a target, such as '
+        return card(
+            "Targets", body + "<code>p99_latency &lt;= 200 ms</code>, and an exit code.</p>"
+        )
+    items = "".join(
+        f'<li><span class="mark {"better" if all(passed) else "worse"}">{"✓" if all(passed) else "✗"}</span>'
+        f'<code>{esc(text)}</code> <span class="same">{sum(passed)} of {len(passed)} trials</span></li>'
+        for text, passed in found.items()
+    )
+    return card("Targets", f'<ul class="ticks">{items}</ul>')
+
+
+def _assumed(ctx: Context, case: Case) -> str:
+    meta = case.meta
+    notes = []
+    if meta.get("model"):
+        notes.append(
+            f"Model <code>{esc(meta['model'])}</code>: answers come from the trained network itself."
+        )
+    if meta.get("cost_as"):
+        notes.append(
+            f"Time, energy and memory are those of <code>{esc(meta['cost_as'])}</code>, by roofline, not measured."
+        )
+    if meta.get("usage_assumed"):
+        notes.append(
+            "Which experts a token uses in it is mapped from the small model: an assumption, not a measurement."
+        )
+    oracles = sorted({t.policy for t in case.trials if t.meta.get("oracle")})
+    if oracles:
+        notes.append(
+            f"{esc(', '.join(oracles))}: an oracle. It sees the true mix and bounds what can be reached."
+        )
+    if meta.get("model"):
+        notes.append(
+            "Regret is about quality only, against the best merge; gated plans are no merges and may be negative."
+        )
+    seen = dict.fromkeys(note for trial in case.trials for note in trial.meta.get("notes", ()))
+    notes += [esc(note) for note in seen]
+    share = [
+        float(r["decision_share"]) for r in case.rows if r.get("decision_share") not in {None, ""}
+    ]
+    known = [value for value in share if math.isfinite(value)]
+    if known:
+        notes.append(
+            f"The policies' own work takes up to {esc(BY_KEY['decision_share'].text(max(known)))} of busy time."
+        )
+    items = "".join(f"<li>{note}</li>" for note in notes) or "<li>Nothing beyond the scenario.</li>"
+    return card("What is assumed", f'<ul class="assumed">{items}</ul>')

@@ -1,0 +1,126 @@
+"""The page of requests: how bad is the tail, and why was this one slow?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analysis.figures import requests as draw
+from analysis.figures import style
+from analysis.pages.context import Case, Context, nothing, shown_seed_note
+from analysis.pages.html import Choice, Html, Page, Panel, esc, notice, shown_when
+from analysis.queries import events, interesting, over_time, stamps, tails
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+QUESTION = "How bad is the tail, and why was this one slow?"
+_WHYS = ("slowest", "p99", "median", "just late", "dropped")
+_MOST_MARKS = 4
+
+
+def build(ctx: Context) -> Page:
+    """Return the page."""
+    if not ctx.cases:
+        return nothing("requests", "Requests", QUESTION)
+    blocks = (*_unstable(ctx), _tail(ctx), _time(ctx), _waterfall(ctx))
+    return Page("requests", "Requests", QUESTION, blocks, (ctx.case_choice,), ctx.facts())
+
+
+def _unstable(ctx: Context) -> list[Html]:
+    found = []
+    for place, case in enumerate(ctx.cases):
+        names = sorted(row.policy for row in ctx.table(case).rows if row.unstable)
+        if names:
+            text = (
+                f"Under <b>{esc(', '.join(names))}</b> a queue grows over the whole run: its latencies tell how long "
+                "the run was, not how fast the system is."
+            )
+            found.append(shown_when(notice(text, "bad"), hidden=place > 0, case=case.slug))
+    return found
+
+
+def _tail(ctx: Context) -> Panel:
+    figures: dict[tuple[str, ...], go.Figure] = {
+        (case.slug,): draw.tail(tails(ctx.run, case.trials), ctx.looks, case.deadlines_s())
+        for case in ctx.cases
+    }
+    caption = (
+        "For each latency, the share of returned requests that took longer, all seeds pooled, down to the slowest ten. "
+        "Lower and further left is better. Drops are not in it: they are counted as deadline misses."
+    )
+    return Panel("tail", "How bad is the tail?", caption, figures, (ctx.case_choice,))
+
+
+def _time(ctx: Context) -> Panel:
+    choice = Choice("quantile", "Quantile", (("p95", "p95"), ("p50", "median"), ("p99", "p99")))
+    figures: dict[tuple[str, ...], go.Figure] = {}
+    for case in ctx.cases:
+        series, marks = over_time(ctx.run, case.trials), _marks(ctx, case)
+        for slug in choice.slugs:
+            figures[case.slug, slug] = draw.over_time(series, slug, ctx.looks, marks)
+    caption = "By time of emission, all seeds pooled. Dotted lines: scheduled or drawn faults of the shown seed, where few."
+    return Panel(
+        "time", "When is it slow?", caption, figures, (ctx.case_choice, choice), ("quantile",)
+    )
+
+
+def _marks(ctx: Context, case: Case) -> list[tuple[float, str]]:
+    found = events(ctx.run, next(iter(case.shown().values())))
+    return [(t, kind) for t, kind, _ in found] if len(found) <= _MOST_MARKS else []
+
+
+def _waterfall(ctx: Context) -> Panel:
+    asked = _asked(ctx)
+    choice = Choice.of("request", "Request", [f"{why} under {policy}" for policy, why in asked])
+    figures: dict[tuple[str, ...], go.Figure] = {}
+    for case in ctx.cases:
+        shown = case.shown()
+        ids = {
+            p: dict(interesting(ctx.run, shown[p]))
+            for p in {policy for policy, _ in asked}
+            if p in shown
+        }
+        wanted = sorted({request for found in ids.values() for request in found.values()})
+        rows = _by_request(ctx, case, wanted)
+        for slug, (policy, why) in zip(choice.slugs, asked, strict=True):
+            if why in ids.get(policy, {}):
+                figures[case.slug, slug] = _one(case, rows[ids[policy][why]], ids[policy][why])
+            else:
+                figures[case.slug, slug] = style.empty(
+                    f"No request was {why} under {style.plain(policy)}."
+                )
+    caption = (
+        "The same request, with the same input and the same arrival, under every policy, from its emission on. "
+        f"Waiting for experts and computing alternate by layer; the wait is drawn first. {esc(shown_seed_note(ctx.cases[0]))}"
+    )
+    return Panel(
+        "waterfall",
+        "Why was this one slow?",
+        caption,
+        figures,
+        (ctx.case_choice, choice),
+        ("request",),
+    )
+
+
+def _asked(ctx: Context) -> list[tuple[str, str]]:
+    """Return (policy, why): all reasons under the first two policies of the ranking and the baseline."""
+    ranked = [row.policy for row in ctx.table(ctx.cases[0]).rows]
+    chosen = list(dict.fromkeys([ctx.baseline, *ranked[:2]]))[:3]
+    return [(policy, why) for policy in chosen for why in _WHYS]
+
+
+def _by_request(ctx: Context, case: Case, ids: list[int]) -> dict[int, dict[str, dict[str, Any]]]:
+    shown = case.shown()
+    policies = {trial.id: policy for policy, trial in shown.items()}
+    found: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in stamps(ctx.run, list(shown.values()), ids) if ids else ():
+        found.setdefault(int(row["id"]), {})[policies[str(row["trial"])]] = row
+    return found
+
+
+def _one(case: Case, rows: dict[str, dict[str, Any]], request: int) -> go.Figure:
+    names = {int(node["id"]): str(node["name"]) for node in case.meta["nodes"]}
+    row = next(iter(rows.values()))
+    source = style.plain(names.get(int(row["source"]), "?"))
+    return draw.waterfall(f"Request {request} from {source}", rows, names)

@@ -1,0 +1,123 @@
+"""Small drawings inside text: markers, sparklines, strips of dots. Plain SVG, drawn without a library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.figures.style import GRID, INK, MUTED, Look
+from analysis.pages.html import esc
+from sim.arrays import FloatArray
+
+_SHAPES = {
+    "circle": '<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"/>',
+    "square": '<path d="M{a:.1f} {b:.1f}h{d:.1f}v{d:.1f}h-{d:.1f}z"/>',
+    "diamond": '<path d="M{x:.1f} {t:.1f}L{e:.1f} {y:.1f}L{x:.1f} {u:.1f}L{w:.1f} {y:.1f}z"/>',
+    "triangle-up": '<path d="M{x:.1f} {b:.1f}l{r:.1f} {d:.1f}h-{dd:.1f}z"/>',
+    "cross": '<path d="M{w:.1f} {y:.1f}H{e:.1f}M{x:.1f} {t:.1f}V{u:.1f}" stroke-width="3.2"/>',
+    "x": '<path d="M{a:.1f} {b:.1f}l{d:.1f} {d:.1f}m0 -{d:.1f}l-{d:.1f} {d:.1f}" stroke-width="2.8"/>',
+    "star": '<path d="M{w:.1f} {y:.1f}H{e:.1f}M{a:.1f} {b:.1f}l{d:.1f} {d:.1f}m0 -{d:.1f}l-{d:.1f} {d:.1f}'
+    'M{x:.1f} {t:.1f}V{u:.1f}" stroke-width="1.8"/>',
+    "hexagon": '<path d="M{w:.1f} {y:.1f}L{a2:.1f} {b:.1f}H{c2:.1f}L{e:.1f} {y:.1f}L{c2:.1f} {f:.1f}H{a2:.1f}z"/>',
+}
+
+
+def mark(look: Look, x: float, y: float, r: float = 5.0) -> str:
+    """Return a policy's marker around a point, as an SVG group."""
+    h = 0.84 * r
+    places = {
+        "x": x, "y": y, "r": r, "a": x - h, "b": y - h, "d": 2 * h, "dd": 2 * r, "f": y + h, "t": y - 1.2 * r,
+        "u": y + 1.2 * r, "e": x + 1.2 * r, "w": x - 1.2 * r, "a2": x - 0.6 * r, "c2": x + 0.6 * r,
+    }  # fmt: skip
+    shape = _SHAPES[look.symbol].format(**places)
+    return f'<g fill="{look.color}" stroke="{look.color}">{shape}</g>'
+
+
+def swatch(look: Look) -> str:
+    """Return a policy's marker for use within a line of text."""
+    return f'<svg class="swatch" width="14" height="14" viewBox="0 0 14 14" aria-hidden="true">{mark(look, 7, 7, 4.6)}</svg>'
+
+
+def sparkline(
+    values: FloatArray, look: Look, top: float, words: str, width: int = 120, height: int = 30
+) -> str:
+    """Return a line from zero to `top`, gaps where values are missing; `words` is its tooltip."""
+    known = np.isfinite(values)
+    if not known.any() or not top > 0.0:
+        return ""
+    x = np.linspace(2, width - 2, len(values))
+    y = height - 3 - (height - 6) * np.clip(np.nan_to_num(values) / top, 0.0, 1.0)
+    path, pen = [], "M"
+    for at, up, ok in zip(x, y, known, strict=True):
+        if ok:
+            path.append(f"{pen}{at:.1f} {up:.1f}")
+        pen = "L" if ok else "M"
+    return (
+        f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img"><title>{esc(words)}</title>'
+        f'<path d="M2 {height - 3}H{width - 2}" stroke="{GRID}"/>'
+        f'<path d="{"".join(path)}" fill="none" stroke="{look.color}" stroke-width="1.6" stroke-linejoin="round"/></svg>'
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """One row of a strip of dots; `low` and `high` are NaN where no interval is shown."""
+
+    label: str
+    look: Look
+    mean: float
+    low: float
+    high: float
+    text: str
+    seeds: tuple[float, ...]
+
+
+def strips(rows: Sequence[Strip], width: int = 280, more: int = 0) -> str:
+    """Return means with intervals (or dots per seed) of several policies on one scale."""
+    ends = [v for r in rows for v in (r.mean, r.low, r.high, *r.seeds) if math.isfinite(v)]
+    if not ends:
+        return ""
+    low, high = min(ends), max(ends)
+    pad = 0.06 * (high - low) or abs(high) * 0.05 or 1.0
+    low, high = low - pad, high + pad
+    left, right, line = 92.0, width - 74.0, 19.0
+
+    def at(value: float) -> float:
+        return left + (right - left) * (value - low) / (high - low)
+
+    height = line * len(rows) + (14 if more else 0)
+    parts = [f'<svg viewBox="0 0 {width} {height:.0f}" role="img" font-size="11.5">']
+    for place, row in enumerate(rows):
+        parts.append(_strip(row, line * (place + 0.5), (left, right, width), at))
+    if more:
+        parts.append(f'<text x="0" y="{height - 2:.0f}" fill="{MUTED}">and {more} more</text>')
+    return "".join(parts) + "</svg>"
+
+
+def _strip(row: Strip, y: float, sides: tuple[float, float, int], at: object) -> str:
+    left, right, width = sides
+    place = at if callable(at) else float
+    short = row.label if len(row.label) <= 13 else row.label[:12] + "…"
+    parts = [
+        f"<g><title>{esc(row.label)}: {esc(row.text)}</title>",
+        f'<text x="0" y="{y + 4:.1f}" fill="{INK}">{esc(short)}</text>',
+        f'<path d="M{left:.0f} {y:.1f}H{right:.0f}" stroke="{GRID}"/>',
+    ]
+    if math.isfinite(row.low):
+        parts.append(
+            f'<path d="M{place(row.low):.1f} {y:.1f}H{place(row.high):.1f}" stroke="{row.look.color}" stroke-width="2"/>'
+        )
+    else:
+        parts += [
+            f'<circle cx="{place(v):.1f}" cy="{y:.1f}" r="2" fill="{row.look.color}" fill-opacity=".55"/>'
+            for v in row.seeds
+        ]
+    if math.isfinite(row.mean):
+        parts.append(mark(row.look, place(row.mean), y, 4.2))
+    parts.append(
+        f'<text x="{width}" y="{y + 4:.1f}" text-anchor="end" fill="{MUTED}">{esc(row.text)}</text></g>'
+    )
+    return "".join(parts)
