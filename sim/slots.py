@@ -88,7 +88,9 @@ def realised(requests: Table, groups: Groups, rows: int) -> FloatArray:
     """Return the mean correctness of each node-slot, NaN without service."""
     done = np.flatnonzero(~np.isnan(requests["t_finish_s"]))
     right = np.bincount(groups.row, weights=requests["correct"][done] == 1, minlength=rows)
-    return np.divide(right, groups.served, out=np.full(rows, np.nan), where=groups.served > 0)
+    empty = np.full(rows, np.nan)
+    share: FloatArray = np.divide(right, groups.served, out=empty, where=groups.served > 0)
+    return share
 
 
 def served_mix(groups: Groups, rows: int, tasks: int) -> FloatArray:

@@ -89,7 +89,7 @@ class Deployment:
         )
         if need_bytes > self.ledger.budget_bytes:
             raise PlanRefused(
-                f"node {self.spec.name}: backbone, one merged expert per layer and one request "
+                f"node {self.spec.name}: backbone, merged experts and one request "
                 f"need {format_bytes(need_bytes)}, memory is {format_bytes(self.ledger.budget_bytes)}"
             )
 
