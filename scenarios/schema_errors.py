@@ -1,4 +1,4 @@
-"""Turns what pydantic says into problems: the path as in the file, what was found, what is allowed."""
+"""Turns what pydantic says into problems: where in the file, what was found, what is allowed."""
 
 from __future__ import annotations
 

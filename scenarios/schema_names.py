@@ -1,15 +1,19 @@
-"""Names of nodes and groups, and what a reference to one means."""
+"""Names of nodes and groups, what a reference to one means, and which nodes a topology joins."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from scenarios.schema_fleet import Explicit, Star, Tree
 from sim.errors import UnknownName
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from scenarios.schema_fleet import Group
+    from scenarios.problems import Path
+    from scenarios.schema_fleet import Connection, Group, Topology
+
+Ids: TypeAlias = range
 
 
 class Names:
@@ -20,7 +24,7 @@ class Names:
     """
 
     def __init__(self, groups: Sequence[Group]) -> None:
-        self.groups: dict[str, range] = {}
+        self.groups: dict[str, Ids] = {}
         self.group_of: list[Group] = []
         self.nodes: dict[str, int] = {}
         for group in groups:
@@ -33,7 +37,7 @@ class Names:
     def __len__(self) -> int:
         return len(self.group_of)
 
-    def ids(self, reference: str) -> range:
+    def ids(self, reference: str) -> Ids:
         """Return the ids that a reference names: a group's nodes, or one node.
 
         Raises:
@@ -45,12 +49,50 @@ class Names:
             return range(self.nodes[reference], self.nodes[reference] + 1)
         raise UnknownName("node or group", reference, self.allowed())
 
-    def one(self, reference: str) -> int | None:
-        """Return the only node that a reference names, None where it names several."""
-        ids = self.ids(reference)
-        return ids[0] if len(ids) == 1 else None
+    def known(self, reference: str) -> bool:
+        """Tell whether a reference names anything."""
+        return reference in self.groups or reference in self.nodes
+
+    def name(self, node: int) -> str:
+        """Return a node's name."""
+        group = self.group_of[node].group
+        return f"{group}-{node - self.groups[group][0]}"
 
     def allowed(self) -> list[str]:
         """Return what a message offers: the groups, and the first and last node of each."""
         ends = [f"{group}-{i}" for group, ids in self.groups.items() for i in (0, len(ids) - 1)]
         return list(dict.fromkeys([*self.groups, *ends]))
+
+
+def members(topology: Topology, names: Names) -> list[int]:
+    """Return the ids that a topology's shape joins, ascending; hub or root included, links not."""
+    if isinstance(topology, Explicit):
+        return []
+    groups = topology.over or tuple(names.groups)
+    ids = {node for group in groups for node in names.ids(group)}
+    if isinstance(topology, Star | Tree):
+        ids.add(names.ids(center(topology))[0])
+    return sorted(ids)
+
+
+def center(topology: Star | Tree) -> str:
+    """Return the reference to a star's hub or a tree's root."""
+    return topology.hub if isinstance(topology, Star) else topology.root
+
+
+def connections(topology: Topology) -> Iterator[tuple[Path, Connection]]:
+    """Return the links that the file lists, with their places."""
+    listed = topology.links if isinstance(topology, Explicit) else ()
+    for index, connection in enumerate(listed):
+        yield ("topology", "links", index), connection
+    for index, connection in enumerate(topology.extra):
+        yield ("topology", "extra", index), connection
+
+
+def pairs(connection: Connection, names: Names) -> Iterator[tuple[int, int]]:
+    """Return the pairs (first, second) of nodes that a listed link joins, each pair once."""
+    first, second = (names.ids(reference) for reference in connection.between)
+    for a in first:
+        for b in second:
+            if a != b and not (a > b and a in second and b in first):
+                yield a, b

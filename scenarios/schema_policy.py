@@ -86,10 +86,14 @@ def _no_model(value: Any) -> Any:
     return None if value == "none" else value
 
 
+def _model_words(model: Model | None) -> Any:
+    return "none" if model is None else model.model_dump(mode="json", by_alias=True)
+
+
 ModelField: TypeAlias = Annotated[
     Model | None,
     BeforeValidator(_no_model, json_schema_input_type=Model | Literal["none"]),
-    PlainSerializer(lambda model: "none" if model is None else model.model_dump(by_alias=True)),
+    PlainSerializer(_model_words, when_used="json"),
 ]
 
 # --- dispatch ------------------------------------------------------------------------------------
@@ -111,7 +115,9 @@ def _read_view(value: object) -> float:
 View: TypeAlias = Annotated[
     float,
     PlainValidator(_read_view),
-    PlainSerializer(lambda every_s: f"every {exact(every_s, TIME)}" if every_s else "live"),
+    PlainSerializer(
+        lambda every_s: f"every {exact(every_s, TIME)}" if every_s else "live", when_used="json"
+    ),
     WithJsonSchema({"type": "string", "pattern": "^(live|every .+)$", "examples": ["every 1 s"]}),
 ]
 
@@ -289,7 +295,7 @@ def _limit(metric: Metric, text: str) -> float:
 AssertionField: TypeAlias = Annotated[
     Assertion,
     PlainValidator(read_assertion),
-    PlainSerializer(str),
+    PlainSerializer(str, when_used="json"),
     WithJsonSchema(
         {
             "type": "string",

@@ -80,7 +80,7 @@ def _quantity(dimension: Dimension, *, positive: bool = False, unlimited: bool =
         "examples": [e for e in dimension.examples if unlimited or e != UNLIMITED]
         + ([UNLIMITED] if unlimited and UNLIMITED not in dimension.examples else []),
     }
-    return (BeforeValidator(read), PlainSerializer(write), WithJsonSchema(schema))
+    return (BeforeValidator(read), PlainSerializer(write, when_used="json"), WithJsonSchema(schema))
 
 
 Seconds: TypeAlias = Annotated[float, *_quantity(TIME)]
@@ -116,7 +116,9 @@ def _read_capacity(value: object) -> float:
 Capacity: TypeAlias = Annotated[
     float,
     BeforeValidator(_read_capacity),
-    PlainSerializer(lambda number: UNLIMITED if math.isinf(number) else int(number)),
+    PlainSerializer(
+        lambda number: UNLIMITED if math.isinf(number) else int(number), when_used="json"
+    ),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": UNLIMITED}]}),
 ]
 

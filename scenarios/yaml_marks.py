@@ -96,22 +96,27 @@ class Document:
         return self.lines[mark.line - 1] if mark and 0 < mark.line <= len(self.lines) else ""
 
 
-def read_text(file: str) -> str:
+def read_text(path: str, file: str) -> str:
     """Read a small regular UTF-8 file.
+
+    Args:
+        path: Where it lies.
+        file: Its name for messages.
 
     Raises:
         ScenarioError: Missing, no regular file, larger than 1 MiB, or not plain UTF-8 text.
     """
     try:
-        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except (OSError, ValueError) as error:
         raise _whole(file, f"cannot read it: {getattr(error, 'strerror', None) or error}") from None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+        os.close(handle)
+        found = "larger than 1 MiB" if stat.S_ISREG(status.st_mode) else "not a regular file"
+        raise _whole(file, f"{found}; a scenario is a small YAML file")
     with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise _whole(file, "not a regular file; a scenario is a small YAML file")
-        raw = stream.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise _whole(file, "larger than 1 MiB; a scenario is a small YAML file")
+        raw = stream.read(MAX_BYTES)
     return decode(raw, file)
 
 

@@ -1,0 +1,310 @@
+"""Composition root, first part: from a Scenario to the World that a run reads, and its policies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from scenarios import paths, traces
+from scenarios.build_links import links
+from scenarios.schema_checks_load import stream_rate_per_s
+from scenarios.schema_checks_model import task_index, weight_vector
+from scenarios.schema_fleet import (
+    CLOUD,
+    HardwareWords,
+    MergedPlan,
+    RouterPlan,
+    SinglePlan,
+    TopKPlan,
+)
+from scenarios.schema_names import Names
+from scenarios.schema_traffic import (
+    Deterministic,
+    DirichletMix,
+    ExplicitMix,
+    Gradual,
+    NewTask,
+    NodeCrash,
+    Poisson,
+    Profile,
+    Recurring,
+)
+from sim.compute.architectures import ARCHITECTURES
+from sim.compute.hardware import HARDWARE
+from sim.config import (
+    Architecture,
+    ArrivalSpec,
+    Batching,
+    DispatchSpec,
+    DriftSpec,
+    FaultSpec,
+    FeedbackSpec,
+    Hardware,
+    LinkSpec,
+    MixSpec,
+    ModelSpec,
+    NodeSpec,
+    PolicySpec,
+    ServiceSpec,
+    StreamSpec,
+    World,
+)
+from sim.errors import InputError, UnknownName
+from sim.plans import Merged, Plan, Single, TopK, uniform
+from sim.rng import Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scenarios.schema import Scenario
+    from scenarios.schema_fleet import Group
+    from scenarios.schema_policy import Dispatch, Model, Policy
+    from scenarios.schema_traffic import Arrivals, Drift, Fault, Mix, Service, Stream
+    from sim.ports import ModelCard
+
+NO_POLICY = "none"
+# Where no model runs, hardware plays no part: infinitely fast, and nothing uses energy.
+IDEAL = Hardware(
+    name="ideal",
+    flop_per_s=math.inf,
+    bytes_per_s=math.inf,
+    memory_bytes=math.inf,
+    storage_bytes_per_s=math.inf,
+    storage_delay_s=0.0,
+    kernel_s=0.0,
+    idle_w=0.0,
+    busy_w=0.0,
+    source="no model runs here, so the hardware plays no part",
+)
+_DEFAULT_CV = {"lognormal": 1.0, "erlang": 0.5, "hyperexponential": 2.0, "deterministic": 0.0}
+
+
+def build_world(scenario: Scenario, seed: int, card: ModelCard | None) -> World:
+    """Build what is the same for every policy of one seed.
+
+    Args:
+        scenario: A checked scenario.
+        seed: The run's only seed.
+        card: Of the scenario's checkpoint, None for `model: none`.
+
+    Raises:
+        InputError: What only the drawn world shows: a fault on a link that does not exist, a trace
+            that cannot be read, a model that is missing.
+    """
+    if (scenario.model is None) != (card is None):
+        raise InputError("model: a scenario with a model needs its card, one without has none")
+    names = Names(scenario.nodes)
+    wires = links(scenario, names, Streams(seed))
+    service = scenario.service if scenario.model is None else None
+    return World(
+        name=scenario.name,
+        seed=seed,
+        duration_s=scenario.duration_s,
+        drain_s=scenario.drain_s,
+        slot_s=scenario.slot_s,
+        nodes=_nodes(scenario, names, card),
+        links=wires,
+        streams=tuple(_streams(scenario, names, card)),
+        dispatch=_dispatch(scenario.dispatch),
+        model=None if scenario.model is None else _model(scenario, scenario.model),
+        service=None if service is None else _service(service),
+        feedback=FeedbackSpec(scenario.feedback.delay_s, scenario.feedback.fraction),
+        faults=tuple(_faults(scenario, names, wires)),
+        decision_delay_slots=scenario.decision_delay_slots,
+        regret_sample=scenario.regret.sample,
+    )
+
+
+# --- policies --------------------------------------------------------------------------------
+
+
+def policies(scenario: Scenario) -> list[PolicySpec]:
+    """Return the scenario's policies, in file order; with `model: none` there may be none."""
+    return [_policy(policy) for policy in scenario.policies]
+
+
+def build_policy(scenario: Scenario, name: str) -> PolicySpec:
+    """Return one policy by its label, by its kind, or any row of the router table as it is.
+
+    Raises:
+        UnknownName: No label of the scenario and no router.
+        InputError: A router for a scenario without a model.
+    """
+    from agents.routers import ROUTERS
+
+    known = scenario.policies
+    for policy in [*(p for p in known if p.label == name), *(p for p in known if p.kind == name)]:
+        return _policy(policy)
+    if name in ROUTERS and scenario.model is None:
+        raise InputError(f"policy {name!r} needs a model; {scenario.name} has `model: none`")
+    if name in ROUTERS:
+        return PolicySpec(kind=name, label=name)
+    if name == NO_POLICY and scenario.model is None:
+        return PolicySpec(kind=NO_POLICY, label=NO_POLICY)
+    labels = [policy.label for policy in known]
+    raise UnknownName("policy", name, dict.fromkeys([*labels, *ROUTERS]))
+
+
+def _policy(policy: Policy) -> PolicySpec:
+    return PolicySpec(
+        kind=policy.kind,
+        label=policy.label,
+        params=policy.all_params,
+        dispatch=None if policy.dispatch is None else _dispatch(policy.dispatch),
+        cache=policy.cache,
+    )
+
+
+def _dispatch(words: Dispatch) -> DispatchSpec:
+    to = words.to or (CLOUD if words.kind == CLOUD else None)
+    return DispatchSpec(words.kind, words.view_every_s, to, words.params)
+
+
+# --- model and nodes -------------------------------------------------------------------------
+
+
+def architecture(model: Model) -> Architecture | None:
+    """Return what requests cost like, None for the small model itself."""
+    if isinstance(model.cost_as, str):
+        return None if model.cost_as == "self" else ARCHITECTURES[model.cost_as]
+    return Architecture(**model.cost_as.model_dump())
+
+
+def hardware(group: Group) -> Hardware:
+    """Return a group's hardware, its memory overridden where the file says so."""
+    words = group.hardware
+    if words is None:
+        found = IDEAL
+    elif isinstance(words, HardwareWords):
+        found = Hardware(**words.model_dump(round_trip=True))
+    else:
+        found = HARDWARE[words]
+    return found if group.memory_bytes is None else replace(found, memory_bytes=group.memory_bytes)
+
+
+def _model(scenario: Scenario, model: Model) -> ModelSpec:
+    return ModelSpec(paths.checkpoint(scenario) or model.checkpoint, architecture(model))
+
+
+def _nodes(scenario: Scenario, names: Names, card: ModelCard | None) -> tuple[NodeSpec, ...]:
+    made = {group.group: _node(group, card) for group in scenario.nodes}
+    return tuple(
+        replace(made[group.group], id=node, name=names.name(node))
+        for node, group in enumerate(names.group_of)
+    )
+
+
+def _node(group: Group, card: ModelCard | None) -> NodeSpec:
+    return NodeSpec(
+        id=-1,
+        name=group.group,
+        group=group.group,
+        hardware=hardware(group),
+        servers=group.servers,
+        capacity=group.capacity,
+        batching=Batching(group.batch.max_size, group.batch.max_wait_s),
+        cache=group.cache,
+        swap=group.swap,
+        plan=_plan(group, card),
+    )
+
+
+def _plan(group: Group, card: ModelCard | None) -> Plan | None:
+    plan = group.plan
+    if card is None or isinstance(plan, RouterPlan):
+        return None
+    if isinstance(plan, TopKPlan):
+        return TopK(plan.k, plan.gate)
+    if isinstance(plan, SinglePlan):
+        return Single(plan.expert)
+    if isinstance(plan, MergedPlan):
+        total = math.fsum(plan.weights)
+        return Merged(tuple(weight / total for weight in plan.weights))
+    return uniform(card.experts)
+
+
+# --- workload --------------------------------------------------------------------------------
+
+
+def _streams(scenario: Scenario, names: Names, card: ModelCard | None) -> Iterator[StreamSpec]:
+    count = 0
+    for index, stream in enumerate(scenario.streams):
+        label = stream.name or f"stream-{index}"
+        for node in names.ids(stream.at):
+            yield StreamSpec(
+                id=count,
+                name=f"{label}.{names.name(node)}",
+                node=node,
+                arrivals=_arrivals(scenario, stream, names.name(node), card),
+                mix=_mix(stream.mix, card),
+                drift=tuple(_drift(drift, card) for drift in stream.drift),
+                deadline_s=stream.deadline_s,
+                up_bytes=stream.size.up_bytes,
+                down_bytes=stream.size.down_bytes,
+                priority=stream.priority,
+            )
+            count += 1
+
+
+def _arrivals(scenario: Scenario, stream: Stream, node: str, card: ModelCard | None) -> ArrivalSpec:
+    arrivals: Arrivals = stream.arrivals
+    load = scenario.load
+    if isinstance(arrivals, Poisson | Deterministic):
+        return ArrivalSpec(arrivals.kind, arrivals.rate_per_s * load)
+    if isinstance(arrivals, Profile):
+        mean_per_s = stream_rate_per_s(stream, scenario.duration_s) * load
+        steps = tuple((step.at_s, step.rate_per_s * load) for step in arrivals.steps)
+        return ArrivalSpec("profile", mean_per_s, profile=steps)
+    rows = traces.read(paths.inside(scenario.origin.folder, arrivals.file)).of(node)
+    tasks = tuple(task_index(word, card) for word in rows.tasks)
+    # a higher load plays the trace faster
+    return ArrivalSpec("trace", None, times_s=tuple(t / load for t in rows.times_s), tasks=tasks)
+
+
+def _mix(mix: Mix, card: ModelCard | None) -> MixSpec:
+    if card is None or not isinstance(mix, ExplicitMix | DirichletMix):
+        return MixSpec("uniform")
+    if isinstance(mix, ExplicitMix):
+        return MixSpec("explicit", weight_vector(mix.weights, card))
+    return MixSpec("dirichlet", alpha=mix.alpha, tasks=mix.tasks)
+
+
+def _drift(drift: Drift, card: ModelCard | None) -> DriftSpec:
+    if isinstance(drift, NewTask):
+        return DriftSpec(drift.kind, drift.at_s, share=drift.share)
+    return DriftSpec(
+        drift.kind,
+        drift.at_s,
+        over_s=drift.over_s if isinstance(drift, Gradual) else 0.0,
+        every_s=drift.every_s if isinstance(drift, Recurring) else 0.0,
+        weights=() if card is None or drift.weights is None else weight_vector(drift.weights, card),
+    )
+
+
+def _service(service: Service) -> ServiceSpec:
+    cv = service.cv if service.cv is not None else _DEFAULT_CV.get(service.kind, 1.0)
+    return ServiceSpec(service.kind, service.mean_s, cv)
+
+
+# --- faults ----------------------------------------------------------------------------------
+
+
+def _faults(scenario: Scenario, names: Names, wires: tuple[LinkSpec, ...]) -> Iterator[FaultSpec]:
+    between = {(link.src, link.dst): link.id for link in wires}
+    for index, fault in enumerate(scenario.faults):
+        if isinstance(fault, NodeCrash):
+            targets = list(names.ids(fault.node))
+        else:
+            a, b = (names.ids(end)[0] for end in fault.link)
+            if (a, b) not in between:
+                said = f"no link joins {names.name(a)!r} and {names.name(b)!r} in this topology"
+                raise InputError(f"faults.{index}.link: {said}")
+            targets = [between[a, b], between[b, a]]
+        for target in targets:
+            yield _fault(fault, target)
+
+
+def _fault(fault: Fault, target: int) -> FaultSpec:
+    for_s = math.inf if fault.for_s is None else fault.for_s
+    return FaultSpec(fault.kind, target, fault.at_s, for_s, fault.mtbf_s, fault.mttr_s)

@@ -1,0 +1,195 @@
+"""Who serves whom, and how much: routes, queues, loads and whether a fault hits a link."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from scenarios.schema_checks import Check, Finding, dispatches
+from scenarios.schema_fleet import CLOUD, Explicit, Star
+from scenarios.schema_names import Names, connections, members, pairs
+from scenarios.schema_traffic import LinkDown, Profile, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scenarios.problems import Path
+    from scenarios.schema import Scenario
+    from scenarios.schema_policy import Dispatch
+    from scenarios.schema_traffic import Stream
+
+MANY_REQUESTS = 2e7
+
+
+def check_fault_links(scenario: Scenario, names: Names) -> Iterator[Finding]:
+    """A link that breaks joins two single nodes (drawn links are known only later)."""
+    topology = scenario.topology
+    for i, fault in enumerate(scenario.faults):
+        if not isinstance(fault, LinkDown) or not all(names.known(end) for end in fault.link):
+            continue
+        path: Path = ("faults", i, "link")
+        ends = [names.ids(end) for end in fault.link]
+        if any(len(ids) > 1 for ids in ends):
+            yield Finding(path, "expected two single nodes, such as 'edge-3'; found a group")
+        elif isinstance(topology, Explicit | Star) and not _joined(
+            scenario, names, ends[0][0], ends[1][0]
+        ):
+            yield Finding(path, f"no link joins {fault.link[0]!r} and {fault.link[1]!r}")
+
+
+def _joined(scenario: Scenario, names: Names, a: int, b: int) -> bool:
+    topology = scenario.topology
+    if isinstance(topology, Star):
+        hub = names.ids(topology.hub)[0]
+        if a != b and hub in (a, b) and {a, b} <= set(members(topology, names)):
+            return True
+    return any(
+        {a, b} == set(pair)
+        for _, connection in connections(topology)
+        for pair in pairs(connection, names)
+    )
+
+
+# --- who serves whom -------------------------------------------------------------------------
+
+
+def candidates(dispatch: Dispatch, names: Names) -> list[int]:
+    """Return the ids of the nodes that a dispatcher may choose."""
+    to = dispatch.to or (CLOUD if dispatch.kind == CLOUD else None)
+    ids = range(len(names)) if to is None else names.ids(to)
+    return [node for node in ids if names.group_of[node].servers > 0]
+
+
+def _islands(scenario: Scenario, names: Names) -> list[int]:
+    """Return for each node the smallest id that it is connected with, links or shape."""
+    parent = list(range(len(names)))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = node = parent[parent[node]]
+        return node
+
+    def join(ids: list[int]) -> None:
+        for node in ids[1:]:
+            a, b = root(ids[0]), root(node)
+            parent[max(a, b)] = min(a, b)
+
+    join(members(scenario.topology, names))
+    for _, connection in connections(scenario.topology):
+        first, second = (list(names.ids(reference)) for reference in connection.between)
+        join(first[:1] + second)
+        join(second[:1] + first)
+    return [root(node) for node in range(len(names))]
+
+
+def check_routes(scenario: Scenario, names: Names) -> Iterator[Finding]:
+    """Every stream's requests find a server."""
+    islands = _islands(scenario, names)
+    for path, dispatch in dispatches(scenario):
+        if dispatch.kind == CLOUD and dispatch.to is None and CLOUD not in names.groups:
+            said = f"'{CLOUD}' needs 'to', or a group named '{CLOUD}'"
+            yield Finding((*path, "kind"), said)
+            continue
+        servers = candidates(dispatch, names)
+        if not servers:
+            yield Finding((*path, "to") if dispatch.to else path, "no node there has servers")
+            continue
+        for i, stream in enumerate(scenario.streams):
+            yield from _check_route(stream, i, dispatch, servers, islands, names)
+
+
+def _check_route(
+    stream: Stream,
+    index: int,
+    dispatch: Dispatch,
+    servers: list[int],
+    islands: list[int],
+    names: Names,
+) -> Iterator[Finding]:
+    sources, path = names.ids(stream.at), ("streams", index, "at")
+    if dispatch.kind == "local":
+        if not all(names.group_of[node].servers for node in sources):
+            yield Finding(path, f"dispatch is local, but {stream.at!r} has no servers")
+        return
+    reached = {islands[node] for node in servers}
+    lost = [node for node in sources if islands[node] not in reached]
+    if lost:
+        yield Finding(path, f"no links lead from {names.name(lost[0])!r} to any server of dispatch")
+    elif any(len({islands[node] for node in servers} - {islands[s]}) for s in sources[:1]):
+        yield Finding(
+            path, f"some servers of dispatch cannot be reached from {stream.at!r}", warning=True
+        )
+
+
+# --- how much --------------------------------------------------------------------------------
+
+
+def stream_rate_per_s(stream: Stream, duration_s: float) -> float:
+    """Return the mean rate of one node of a stream before `load`; NaN for a trace."""
+    arrivals = stream.arrivals
+    if isinstance(arrivals, Trace):
+        return math.nan
+    if not isinstance(arrivals, Profile):
+        return arrivals.rate_per_s
+    ends_s = [step.at_s for step in arrivals.steps[1:]] + [math.inf]
+    spans_s = [
+        max(0.0, min(e, duration_s) - s.at_s) for s, e in zip(arrivals.steps, ends_s, strict=True)
+    ]
+    total = sum(
+        step.rate_per_s * span_s for step, span_s in zip(arrivals.steps, spans_s, strict=True)
+    )
+    return total / duration_s
+
+
+def expected_requests(scenario: Scenario, names: Names | None = None) -> float:
+    """Return the number of requests that a run emits on average, traces left out."""
+    nodes = names or Names(scenario.nodes)
+    rates = [
+        (len(nodes.ids(s.at)), stream_rate_per_s(s, scenario.duration_s)) for s in scenario.streams
+    ]
+    known = math.fsum(count * rate for count, rate in rates if not math.isnan(rate))
+    return known * scenario.load * scenario.duration_s
+
+
+def check_amount(scenario: Scenario, names: Names) -> Iterator[Finding]:
+    """The run ends within a human's patience."""
+    requests = expected_requests(scenario, names)
+    if requests > MANY_REQUESTS:
+        said = f"about {requests:.2g} requests; at some 30 us each this takes long"
+        yield Finding(("duration",), said, warning=True)
+
+
+def check_queues(scenario: Scenario, names: Names) -> Iterator[Finding]:
+    """Batches fit into queues."""
+    for i, group in enumerate(scenario.nodes):
+        if group.batch.max_size > group.capacity:
+            said = (
+                f"expected at most the capacity ({group.capacity:g}), found {group.batch.max_size}"
+            )
+            yield Finding(("nodes", i, "batch", "max_size"), said)
+        if 0 < group.capacity < group.servers:
+            said = f"{group.servers} servers, but room for {group.capacity:g} requests"
+            yield Finding(("nodes", i, "capacity"), said, warning=True)
+
+
+def check_utilisation(scenario: Scenario, names: Names) -> Iterator[Finding]:
+    """Plain queues are not loaded beyond what their servers can do."""
+    if scenario.service is None or scenario.model is not None:
+        return
+    servers = sum(names.group_of[node].servers for node in candidates(scenario.dispatch, names))
+    offered = expected_requests(scenario, names) / scenario.duration_s * scenario.service.mean_s
+    if servers and offered > servers:
+        said = f"offered load {offered:.3g} is more than {servers} servers can do: queues will grow"
+        yield Finding(("load",), said, warning=True)
+
+
+CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
+    (frozenset({"nodes"}), check_queues),
+    (frozenset({"nodes", "topology", "faults"}), check_fault_links),
+    (frozenset({"nodes", "topology", "streams", "dispatch", "policies"}), check_routes),
+    (frozenset({"nodes", "streams", "duration", "load"}), check_amount),
+    (
+        frozenset({"nodes", "streams", "dispatch", "duration", "load", "model", "service"}),
+        check_utilisation,
+    ),
+)

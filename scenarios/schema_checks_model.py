@@ -1,0 +1,281 @@
+"""Whether model, plans, mixes and policies fit each other and the nodes' memory; needs no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from scenarios import paths
+from scenarios.schema_checks import Finding, repeated
+from scenarios.schema_fleet import MergedPlan, RouterPlan, SinglePlan, TopKPlan
+from scenarios.schema_traffic import DirichletMix, ExplicitMix, NewTask, Trace
+from sim.errors import InputError, UnknownName
+from sim.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from scenarios.problems import Path
+    from scenarios.schema import Scenario
+    from scenarios.schema_fleet import Group
+    from scenarios.schema_policy import Policy
+    from sim.ports import ModelCard
+
+ModelCheck: TypeAlias = "Callable[[Scenario, ModelCard | None], Iterator[Finding]]"
+NONE = "none"
+_GATED = {"top-k": None, "top1": 1, "top2": 2}
+# routers of moedge that take parameters; the others take none, and third parties' check their own
+_PARAMS = {
+    "tanbr": "agents.routers.tanbr.config:TanbrParams",
+    "top-k": "agents.routers.static:TopKParams",
+}
+_NEEDS_MODEL = frozenset({"accuracy", "regret", "useful_per_s"})
+
+
+# --- with or without a model -----------------------------------------------------------------
+
+
+def check_mode(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
+    """A model needs hardware, no model needs service times."""
+    if scenario.model is None and scenario.service is None:
+        yield Finding(
+            ("service",), "required key is missing: with `model: none` it gives the times"
+        )
+    if scenario.model is not None and scenario.service is not None:
+        yield Finding(("service",), "only with `model: none`; a model's times follow from hardware")
+    for i, group in enumerate(scenario.nodes):
+        if scenario.model is not None and group.servers and group.hardware is None:
+            said = (
+                "required key is missing: a model runs here, so name a preset or give all figures"
+            )
+            yield Finding(("nodes", i, "hardware"), said)
+    for i, assertion in enumerate(scenario.assertions):
+        if scenario.model is None and assertion.metric in _NEEDS_MODEL:
+            yield Finding(("assert", i), f"{assertion.metric!r} needs a model")
+
+
+def check_service(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
+    """The coefficient of variation is one that the distribution can have."""
+    service = scenario.service
+    if service is None or service.cv is None:
+        return
+    wanted = {"exponential": "none", "deterministic": "none", "lognormal": "> 0"}
+    wanted |= {"erlang": "< 1", "hyperexponential": "> 1"}
+    possible = {"lognormal": True, "erlang": service.cv < 1, "hyperexponential": service.cv > 1}
+    if not possible.get(service.kind, False):
+        said = f"{service.kind}: expected {wanted[service.kind]}, found {service.cv:g}"
+        yield Finding(("service", "cv"), said)
+
+
+def check_checkpoint(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
+    """The checkpoint can be read."""
+    try:
+        paths.card(scenario)
+    except InputError as error:
+        yield Finding(("model", "checkpoint"), str(error))
+
+
+def check_traces(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
+    """Trace files exist, inside the scenario's folder."""
+    for i, stream in enumerate(scenario.streams):
+        if not isinstance(stream.arrivals, Trace):
+            continue
+        try:
+            path = paths.inside(scenario.origin.folder, stream.arrivals.file)
+            if not path.is_file():
+                raise InputError(f"no such file: {stream.arrivals.file!r}")
+        except InputError as error:
+            yield Finding(("streams", i, "arrivals", "file"), str(error))
+
+
+# --- policies --------------------------------------------------------------------------------
+
+
+def check_policies(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
+    """Policies have labels of their own and parameters that their routers take."""
+    labels = [policy.label for policy in scenario.policies]
+    yield from repeated(labels, lambda i: ("policies", i), "label")
+    for i, policy in enumerate(scenario.policies):
+        path: Path = ("policies", i)
+        if (policy.kind == NONE) != (scenario.model is None):
+            needs = "only with `model: none`" if policy.kind == NONE else "needs a model"
+            yield Finding(path, f"router {policy.kind!r}: {needs}")
+            continue
+        yield from _check_params(policy, path)
+        k = policy.k if policy.kind == "top-k" else _GATED.get(policy.kind)
+        if card is not None and k is not None and k > card.experts:
+            yield Finding((*path, "k"), f"expected at most {card.experts} experts, found {k}")
+    if scenario.model is not None and not scenario.policies:
+        yield Finding(("policies",), "expected at least one policy")
+
+
+def _check_params(policy: Policy, path: Path) -> Iterator[Finding]:
+    for key in ("k", "gate"):
+        if getattr(policy, key) is not None and policy.kind != "top-k":
+            yield Finding((*path, key), f"only of router 'top-k', found {policy.kind!r}")
+        if getattr(policy, key) is not None and key in policy.params:
+            yield Finding(
+                (*path, "params", key), f"given twice; the other is {key!r} of the policy"
+            )
+    for key, value in policy.params.items():
+        try:
+            _check_param(policy.kind, key, value)
+        except InputError as error:
+            yield Finding((*path, "params", key), str(error))
+
+
+def _check_param(router: str, key: str, value: Any) -> None:
+    from agents.routers import ROUTERS
+    from agents.routers.params import parse
+
+    row = _PARAMS.get(router)
+    if row is not None:
+        module, _, name = row.partition(":")
+        parse(getattr(import_module(module), name), {key: value}, router)
+    elif ROUTERS.get(router, "").startswith("agents."):
+        raise UnknownName(f"parameter of router {router}", key, ())
+
+
+# --- plans, tasks ----------------------------------------------------------------------------
+
+
+def check_plans(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
+    """Fixed plans speak of experts that the model has."""
+    for i, group in enumerate(scenario.nodes):
+        plan, path = group.plan, ("nodes", i, "plan")
+        if isinstance(plan, MergedPlan) and sum(plan.weights) <= 0:
+            yield Finding((*path, "weights"), "expected at least one weight > 0")
+        if card is None:
+            continue
+        if isinstance(plan, TopKPlan) and plan.k > card.experts:
+            yield Finding((*path, "k"), f"expected at most {card.experts} experts, found {plan.k}")
+        if isinstance(plan, SinglePlan) and plan.expert >= card.experts:
+            said = f"expected an expert from 0 to {card.experts - 1}, found {plan.expert}"
+            yield Finding((*path, "expert"), said)
+        if isinstance(plan, MergedPlan) and len(plan.weights) != card.experts:
+            said = f"expected {card.experts} weights, one per expert, found {len(plan.weights)}"
+            yield Finding((*path, "weights"), said)
+
+
+def check_mixes(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
+    """Mixes speak of tasks that the model's suite has."""
+    for i, stream in enumerate(scenario.streams):
+        path: Path = ("streams", i, "mix")
+        mix = stream.mix
+        if isinstance(mix, ExplicitMix):
+            yield from _check_weights(mix.weights, (*path, "weights"), card)
+        if card and isinstance(mix, DirichletMix) and (mix.tasks or 1) > len(card.tasks):
+            said = f"expected at most {len(card.tasks)} tasks, found {mix.tasks}"
+            yield Finding((*path, "tasks"), said)
+        for j, drift in enumerate(stream.drift):
+            if not isinstance(drift, NewTask) and drift.weights is not None:
+                place = ("streams", i, "drift", j, "weights")
+                yield from _check_weights(drift.weights, place, card)
+
+
+def _check_weights(
+    weights: Mapping[str, float] | tuple[float, ...], path: Path, card: ModelCard | None
+) -> Iterator[Finding]:
+    try:
+        weight_vector(weights, card)
+    except InputError as error:
+        yield Finding(path, str(error))
+
+
+def weight_vector(
+    weights: Mapping[str, float] | tuple[float, ...], card: ModelCard | None
+) -> tuple[float, ...]:
+    """Return weights over all tasks, scaled to sum 1.
+
+    Args:
+        weights: A list in task order, or a mapping from names or indices.
+        card: Of the model that knows the tasks; without one a list is taken as it is.
+
+    Raises:
+        InputError: A task that does not exist, the wrong number of weights, or all of them 0.
+    """
+    tasks = card.tasks if card else tuple(str(i) for i in range(len(weights)))
+    if isinstance(weights, tuple):
+        if len(weights) != len(tasks):
+            raise InputError(f"expected {len(tasks)} weights, one per task, found {len(weights)}")
+        vector = list(weights)
+    else:
+        vector = [0.0] * len(tasks)
+        for name, weight in weights.items():
+            vector[_task(name, tasks)] += weight
+    total = sum(vector)
+    if not 0 < total < float("inf"):
+        raise InputError("expected at least one weight > 0 and a finite sum")
+    return tuple(weight / total for weight in vector)
+
+
+def task_index(word: str, card: ModelCard | None) -> int:
+    """Return the task that a trace names, -1 where it names none or no model runs.
+
+    Raises:
+        UnknownName: The model's suite has no such task.
+    """
+    return -1 if card is None or word in {"", "-1"} else _task(word, card.tasks)
+
+
+def _task(name: str, tasks: tuple[str, ...]) -> int:
+    if name in tasks:
+        return tasks.index(name)
+    if name.isascii() and name.isdecimal() and len(name) < 6 and int(name) < len(tasks):
+        return int(name)
+    raise UnknownName("task", name, tasks)
+
+
+# --- memory ----------------------------------------------------------------------------------
+
+
+def check_memory(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
+    """Every node can hold what it will run."""
+    from scenarios.build import architecture, hardware
+    from sim.compute.cost import CostModel
+
+    if scenario.model is None or card is None:
+        return
+    for i, group in enumerate(scenario.nodes):
+        if not group.servers or group.hardware is None:
+            continue
+        try:
+            cost = CostModel(architecture(scenario.model), card, hardware(group))
+        except InputError as error:
+            yield Finding(("model", "cost_as"), str(error))
+            return
+        yield from _check_fit(group, ("nodes", i), cost, scenario)
+
+
+def _check_fit(group: Group, path: Path, cost: Any, scenario: Scenario) -> Iterator[Finding]:
+    place = (*path, "hardware" if group.memory_bytes is None else "memory")
+    has_bytes = cost.hardware.memory_bytes
+    one_bytes = cost.backbone_bytes + cost.activation_bytes(1)
+    if one_bytes + cost.merged_bytes > has_bytes:
+        said = "the model does not fit: backbone, one merged expert per layer and one request need"
+        yield Finding(place, f"{said} {_of(one_bytes + cost.merged_bytes, has_bytes)}")
+        return
+    units = cost.experts * cost.layers if group.cache == "all" else group.servers
+    gated_bytes = one_bytes + units * cost.expert_bytes
+    fixed, routed = isinstance(group.plan, TopKPlan), isinstance(group.plan, RouterPlan)
+    gated = any(p.kind in _GATED and p.cache is None for p in scenario.policies)
+    if gated_bytes > has_bytes and (fixed or (routed and gated)):
+        advice = "; `cache: lru` keeps only part of the experts" if group.cache == "all" else ""
+        said = f"gated plans do not fit: they need {_of(gated_bytes, has_bytes)}{advice}"
+        yield Finding(place, said, warning=routed)
+
+
+def _of(need_bytes: float, has_bytes: float) -> str:
+    return f"{format_bytes(need_bytes)}, the node has {format_bytes(has_bytes)}"
+
+
+CHECKS: tuple[tuple[frozenset[str], ModelCheck], ...] = (
+    (frozenset({"model", "service", "nodes", "assert"}), check_mode),
+    (frozenset({"service"}), check_service),
+    (frozenset({"model"}), check_checkpoint),
+    (frozenset({"streams"}), check_traces),
+    (frozenset({"policies", "model"}), check_policies),
+    (frozenset({"nodes", "model"}), check_plans),
+    (frozenset({"streams", "model"}), check_mixes),
+    (frozenset({"nodes", "model", "policies"}), check_memory),
+)
