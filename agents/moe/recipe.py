@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -51,21 +52,30 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for field in ("overlap", "aware"):
-            _require(
-                0.0 <= getattr(self, field) <= 1.0, field, "a share in [0, 1]", getattr(self, field)
-            )
+            self._require(field, "a share in [0, 1]", 0.0 <= getattr(self, field) <= 1.0)
+        for field in ("dense_lr", "branch_lr"):
+            self._require(field, "> 0", 0.0 < getattr(self, field) < math.inf)
         for field in _COUNTS:
-            _require(getattr(self, field) >= 1, field, "at least 1", getattr(self, field))
-        _require(self.layers >= 2, "layers", "at least 2", self.layers)
-        _require(
-            self.d_model % self.heads == 0,
-            "d_model",
-            f"a multiple of heads ({self.heads})",
-            self.d_model,
+            self._require(field, "at least 1", getattr(self, field) >= 1)
+        for field, most in _MOST.items():
+            self._require(field, f"at most {most}", getattr(self, field) <= most)
+        for field in ("seed", "data_seed"):
+            self._require(field, ">= 0", getattr(self, field) >= 0)
+        self._require("layers", "at least 2", self.layers >= 2)
+        self._require(
+            "d_model", f"a multiple of heads ({self.heads})", self.d_model % self.heads == 0
         )
-        _require(self.seed >= 0 and self.data_seed >= 0, "seed", ">= 0", self.seed)
+        self._require("name", "lower-case letters, digits, - and _", _NAME.fullmatch(self.name))
+
+    def _require(self, field: str, expected: str, holds: object) -> None:
+        """Raise the message of a field that is out of range."""
+        if not holds:
+            found = getattr(self, field)
+            raise InputError(f"recipe.{field}: expected {expected}, found {found!r}")
 
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")  # it becomes a file name
+_MOST = {"clusters": 255, "service_items": 65_535}  # the widths of the stored tables
 _COUNTS: tuple[str, ...] = (
     "d_model",
     "d_ff",
@@ -76,12 +86,6 @@ _COUNTS: tuple[str, ...] = (
     "batch",
 )
 _COUNTS += ("train_items", "calibration_items", "service_items", "clusters")
-
-
-def _require(holds: bool, field: str, expected: str, found: object) -> None:
-    """Raise the message of a recipe's field that is out of range."""
-    if not holds or (isinstance(found, float) and not math.isfinite(found)):
-        raise InputError(f"recipe.{field}: expected {expected}, found {found}")
 
 
 _STREAM = Recipe(suite="stream", name="stream")

@@ -18,14 +18,11 @@ if TYPE_CHECKING:
 Count = Callable[[FloatArray], IntArray]  # merge weights (E,) -> right answers per task (M,)
 
 _PAIR_STEPS = 8  # pairs are tried at eighths
-_DRAWN_SHARE = 0.1  # of the rows after the fixed ones; the rest is local search
+_DRAWN_SHARE = 0.05  # of the rows after the fixed ones; the rest is local search
 _ALPHAS = (0.3, 1.0)
-_SEARCHED_MIXES = 192
 _PARENTS = 8
-_WIDTH, _SHRINK = (
-    0.25,
-    0.9,
-)  # spread of a proposal, and its decay with every proposal for the same mix
+_WIDE, _FINE = 0.2, 0.03  # spread of the first and the last proposal
+_MOVED_ACTIVE, _MOVED_OTHER = 0.6, 0.1  # chance that a coordinate is disturbed
 
 
 def vertices(experts: int) -> FloatArray:
@@ -73,7 +70,7 @@ def oracle_table(
     drawn = int(max(0, rows - len(fixed)) * _DRAWN_SHARE)
     for weights in (*fixed, *_draws(experts, drawn, streams)):
         table.add(weights)
-    _search(table, experts, streams.stream("oracle", "search"))
+    _search(table, rows, experts, streams.stream("oracle", "search"))
     return np.stack(table.weights), np.stack(table.counts)
 
 
@@ -123,30 +120,39 @@ def _draws(experts: int, n: int, streams: Streams) -> list[FloatArray]:
     return [rng.dirichlet(np.full(experts, _ALPHAS[i % len(_ALPHAS)])) for i in range(n)]
 
 
-def _search(table: _Table, experts: int, rng: np.random.Generator) -> None:
-    """Fill the table with proposals near the best merges of random mixes, mix by mix in turn."""
-    mixes = [_mix(experts, rng) for _ in range(_SEARCHED_MIXES)]
-    turn = 0
+def _search(table: _Table, rows: int, experts: int, rng: np.random.Generator) -> None:
+    """Fill the table with proposals near the best merges so far, each for a fresh random mix.
+
+    A row serves all mixes near its own: fresh mixes cover the simplex and refine each other.
+    """
+    first = len(table.weights)
     while not table.full:
-        mix = mixes[turn % len(mixes)]
-        width = _WIDTH * _SHRINK ** (turn // len(mixes))
-        table.add(_propose(table.best(mix, _PARENTS), width, rng))
-        turn += 1
+        mix = _mix(experts, rng)
+        done = (len(table.weights) - first) / (rows - first)
+        table.add(_propose(table.best(mix, _PARENTS), mix, _width(done), rng))
+
+
+def _width(done: float) -> float:
+    """Return the spread of a proposal: wide at first, fine at the end."""
+    return float(_WIDE * (_FINE / _WIDE) ** done)
 
 
 def _mix(tasks: int, rng: np.random.Generator) -> FloatArray:
     """Draw a mix of one to four tasks, as edge nodes see them."""
-    active = rng.choice(tasks, int(rng.integers(1, 5)), replace=False)
+    active = rng.choice(tasks, int(rng.integers(1, min(4, tasks) + 1)), replace=False)
     mix = np.zeros(tasks)
     mix[active] = rng.dirichlet(np.ones(len(active)))
     return mix
 
 
-def _propose(parents: list[FloatArray], width: float, rng: np.random.Generator) -> FloatArray:
-    """Blend two good merges and disturb some coordinates."""
+def _propose(
+    parents: list[FloatArray], mix: FloatArray, width: float, rng: np.random.Generator
+) -> FloatArray:
+    """Blend two good merges and disturb some coordinates, mostly those of the mix's own experts."""
     a, b = (parents[int(i)] for i in rng.integers(len(parents), size=2))
     u = rng.random()
-    noise = rng.normal(0.0, width, len(a)) * (rng.random(len(a)) < 0.4)
-    point = np.abs(u * a + (1.0 - u) * b + noise) + 1e-9
-    blended: FloatArray = point / point.sum()
+    moved = rng.random(len(a)) < np.where(mix > 0.0, _MOVED_ACTIVE, _MOVED_OTHER)
+    # Cut at zero: good merges are sparse, and folding noise back would fill every coordinate.
+    point = np.maximum(u * a + (1.0 - u) * b + rng.normal(0.0, width, len(a)) * moved, 0.0)
+    blended: FloatArray = point / point.sum() if point.sum() > 0.0 else a
     return blended

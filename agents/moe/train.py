@@ -180,7 +180,9 @@ class _Training:
             FloatingPointError: The loss is not finite.
         """
         if not bool(loss.isfinite()):
-            raise FloatingPointError(f"training diverged at step {step}: loss {float(loss)}")
+            raise FloatingPointError(
+                f"training diverged at step {step}: loss {float(loss.detach())}"
+            )
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.others, 1.0)

@@ -48,7 +48,9 @@ def _inputs(shape: ModelShape = SHAPE, n: int = 12) -> Tensor:
 
 
 @pytest.mark.parametrize("shape", [SHAPE, PATCHES])
-@pytest.mark.parametrize("route", [Dense(), Group(), One(1), Gated(2), Mixed(torch.full((4,), 0.25))])
+@pytest.mark.parametrize(
+    "route", [Dense(), Group(), One(1), Gated(2), Mixed(torch.full((4,), 0.25))]
+)
 def test_skipping_unread_rows_changes_no_answer(shape: ModelShape, route: Route) -> None:
     model, inputs = _model(shape), _inputs(shape)
     with torch.inference_mode():
