@@ -7,7 +7,7 @@ def main() -> None:
     """Run the command line."""
     from scenarios.cli import app
 
-    app()
+    app(prog_name="moedge")
 
 
 if __name__ == "__main__":

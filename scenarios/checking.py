@@ -11,26 +11,33 @@ def check_one(name: str) -> dict[str, Any]:
     """Check one scenario up to the point where a simulation would be built.
 
     Returns:
-        scenario, ok, errors (one text per mistake), resolved (None when there are mistakes), hash.
+        scenario, ok, errors and warnings (one text per mistake), resolved (None when there are
+        mistakes), hash.
     """
     from scenarios import loader
-    from scenarios.build import build_world, policies
+
+    found = loader.diagnose(name)
+    facts = {
+        "scenario": name,
+        "ok": found.scenario is not None,
+        "errors": [str(problem) for problem in found.errors],
+        "warnings": [str(problem) for problem in found.warnings],
+        "resolved": None,
+        "hash": None,
+    }
+    if found.scenario is None:
+        return facts
+    try:
+        _build(found.scenario)
+    except InputError as error:
+        return {**facts, "ok": False, "errors": [f"{name}: {error}"]}
+    resolved, digest = loader.resolved(found.scenario), loader.scenario_hash(found.scenario)
+    return {**facts, "resolved": resolved, "hash": digest}
+
+
+def _build(scenario: Any) -> None:
+    """Build all that a trial is built from: what only the drawn world shows is found here."""
+    from scenarios.build import build_world
     from scenarios.trial import read_card
 
-    try:
-        scenario = loader.load(name, ())
-        build_world(scenario, scenario.seed, read_card(scenario))
-        policies(scenario)
-    except InputError as error:
-        problems = getattr(
-            error, "problems", (error,)
-        )  # a ScenarioError carries every mistake of the file
-        return {
-            "scenario": name,
-            "ok": False,
-            "errors": [*map(str, problems)],
-            "resolved": None,
-            "hash": None,
-        }
-    text, digest = loader.resolved(scenario), loader.scenario_hash(scenario)
-    return {"scenario": name, "ok": True, "errors": [], "resolved": text, "hash": digest}
+    build_world(scenario, scenario.seed, read_card(scenario))

@@ -74,7 +74,7 @@ def check(
     with guarded(), json_only(as_json):
         found = [check_one(name) for name in scenario]
         for facts in found:
-            for line in facts["errors"]:
+            for line in [*facts["warnings"], *facts["errors"]]:
                 say(line)
             say(f"{facts['scenario']}: {'ok' if facts['ok'] else mistakes(len(facts['errors']))}")
     if as_json:
@@ -93,12 +93,13 @@ def mistakes(count: int) -> str:
 
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path()) -> None:
     """Write a scenario to start from, and its schema for the editor."""
-    from scenarios.bundled import bundled_text
+    from scenarios import loader
     from scenarios.files import write_text
     from scenarios.schema import schema_text
 
     with guarded():
-        files = {"scenario.yaml": bundled_text("quickstart"), "scenario.schema.json": schema_text()}
+        start = loader.bundled()["quickstart"].read_text(encoding="utf-8")
+        files = {"scenario.yaml": start, "scenario.schema.json": schema_text()}
         for name in files:
             if (folder / name).exists():
                 raise InputError(f"{folder / name} exists; name another folder: moedge init DIR")
@@ -113,9 +114,9 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path()) -> Non
 
 def scenarios(as_json: Json = False) -> None:
     """List the bundled scenarios and the question that each one asks."""
-    from scenarios.bundled import questions
+    from scenarios import loader
 
-    rows = questions()
+    rows = [(name, loader.question(path)) for name, path in loader.bundled().items()]
     if as_json:
         emit([{"name": name, "question": question} for name, question in rows])
         return

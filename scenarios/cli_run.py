@@ -70,6 +70,7 @@ def run(  # noqa: PLR0913, PLR0917
     with guarded(), json_only(as_json):
         hosting = Hosting(ray=not inline, ray_address=ray_address or "local", shards=shards)
         grid = plan(single(scenario, settings or (), policy, seed, out, hosting))
+        _begin(grid, None)
         outcome = _only_trial(grid)
         breached = _finish(grid, outcome, None)
     if as_json:
@@ -131,7 +132,7 @@ def compare(  # noqa: PLR0913, PLR0917
             plan(order) for order in orders
         ]  # every scenario is checked before the first trial starts
         for grid in grids:
-            check_baseline(grid, baseline)
+            _begin(grid, baseline)
         if dry_run:
             facts = [show_plan(grid, fresh=fresh, retry_failed=retry_failed) for grid in grids]
         else:
@@ -152,6 +153,13 @@ def compare(  # noqa: PLR0913, PLR0917
     if not dry_run:
         for outcome, breached in done:
             _leave(outcome, breached)
+
+
+def _begin(grid: Grid, baseline: str | None) -> None:
+    """Tell what is odd about the scenario, and refuse a baseline that is not there."""
+    for problem in grid.scenario.origin.warnings:
+        say(str(problem))
+    check_baseline(grid, baseline)
 
 
 def check_baseline(grid: Grid, baseline: str | None) -> None:
@@ -195,7 +203,6 @@ def show_plan(grid: Grid, *, fresh: bool, retry_failed: bool) -> dict[str, Any]:
 def demo(out: Out = Path("runs")) -> None:
     """Run a small comparison of three policies, print it, and write the report (under a minute)."""
     from analysis.report import write_report
-
     from scenarios.experiment import execute
     from scenarios.planning import Order, plan
 

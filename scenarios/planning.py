@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scenarios.schema import Scenario
+    from sim.config import PolicySpec
 
 DEFAULT_SEEDS = 5
 _MOST_TRIALS = 100_000
@@ -78,9 +79,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first, colon, last = part.strip().partition(":")
         if not first.isdecimal() or (colon and not last.isdecimal()):
             raise InputError(f"--seeds: expected '3', '1,5,9' or '0:10', found {text!r}")
-        seeds.extend(range(int(first), int(last)) if colon else [int(first)])
-        if len(seeds) > _MOST_TRIALS:
+        found = range(int(first), int(last)) if colon else range(int(first), int(first) + 1)
+        if len(seeds) + len(found) > _MOST_TRIALS:
             raise InputError(f"--seeds: at most {_MOST_TRIALS} seeds, found {text!r}")
+        seeds.extend(found)
     if not seeds:
         raise InputError(f"--seeds: {text!r} contains no seed (the end of a range is not included)")
     return tuple(dict.fromkeys(seeds))
@@ -119,6 +121,8 @@ def plan(order: Order) -> Grid:
         InputError: The scenario, an override, a policy or a combination of axis values is wrong.
     """
     fixed, axes = overrides.split_axes(order.settings)
+    if "seed" in axes:
+        raise InputError("--set seed: several seeds are not an axis; use --seeds 0:10")
     scenario = loader.load(order.source, fixed)
     folder = RunFolder(order.out / scenario.name / loader.scenario_hash(scenario))
     seeds = order.seeds or tuple(range(scenario.seed, scenario.seed + DEFAULT_SEEDS))
@@ -151,11 +155,12 @@ def _jobs_of_cell(
     scenario = loader.load(
         order.source, [*fixed, *(f"{key}={value}" for key, value in cell.items())]
     )
-    chosen = [build_policy(scenario, name) for name in order.policies] or list(policies(scenario))
+    named = [build_policy(scenario, name) for name in order.policies]
+    chosen: list[PolicySpec | None] = [*(named or policies(scenario))] or [None]
     digest = loader.scenario_hash(scenario)
     return [
         TrialJob(scenario, digest, policy, seed, str(folder.root), dict(cell), order.hosting)
-        for policy in (chosen or [None])
+        for policy in chosen
         for seed in seeds
     ]
 

@@ -18,6 +18,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,6 +65,14 @@ def _selected(name: str, values: tuple[str, ...] | None) -> str:
     return f"([{words}])[{_quoted(name)} + 1]::ENUM({words}) AS {_quoted(name)}"
 
 
+@cache
+def _engine() -> Any:
+    """Return this process's one DuckDB: to start one takes longer than to write a small table."""
+    import duckdb
+
+    return duckdb.connect(config={"threads": 1})
+
+
 def write_table(
     path: Path, table: Mapping[str, AnyArray], words: Mapping[str, tuple[str, ...]] | None = None
 ) -> None:
@@ -81,7 +90,7 @@ def write_table(
 
     named = words or {}
     selected = ", ".join(_selected(name, named.get(name)) for name in table)
-    with replacing(path) as temporary, duckdb.connect(config={"threads": 1}) as connection:
+    with replacing(path) as temporary, _engine().cursor() as connection:
         connection.register("rows", dict(table))
         target = _literal(str(temporary))
         try:
@@ -107,9 +116,7 @@ def _reason(message: str) -> str:
 
 def read_table(path: Path) -> Table:
     """Read a Parquet file back: texts as objects (None where NULL), floats with NaN where NULL."""
-    import duckdb
-
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with _engine().cursor() as connection:
         found = connection.execute(
             "SELECT * FROM read_parquet(?, hive_partitioning=false)", [str(path)]
         ).fetchnumpy()

@@ -150,11 +150,9 @@ def _attempt(job: TrialJob, folder: RunFolder) -> Status:
 
 def read_card(scenario: Scenario) -> ModelCard | None:
     """Return the card of the scenario's checkpoint (no torch), or None for `model: none`."""
-    if not scenario.model:
-        return None
-    from agents.moe.cards import read_card as read
+    from scenarios import paths
 
-    return read(scenario.model.checkpoint)
+    return paths.card(scenario)
 
 
 def _world(job: TrialJob) -> tuple[World, ModelCard | None]:

@@ -1,4 +1,4 @@
-"""A scenario that takes a fraction of a second: two queues, three ways to choose between them."""
+"""A scenario that takes a fraction of a second: three queues, three ways to choose one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 TEXT = """\
-# Which of two equal queues should a request join?
+# Which of three equal queues should a request join?
 name: tiny
 seed: 1
 duration: 20 s
@@ -19,7 +19,7 @@ slot: 5 s
 model: none
 service: {kind: exponential, mean: 20 ms}
 topology: {kind: ring, link: {delay: 1 ms}}
-nodes: [{group: edge, count: 2, servers: 1}]
+nodes: [{group: edge, count: 3, servers: 1}]
 streams:
   - {at: edge-0, arrivals: {kind: poisson, rate: 30 /s}, deadline: 200 ms}
 policies:
