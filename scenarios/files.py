@@ -100,7 +100,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object, or None when there is none yet (or only a part of one)."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return found if isinstance(found, dict) else None
 
