@@ -26,10 +26,11 @@ from sim.errors import InputError, UnknownName
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from scenarios.schema_checks import Finding
+    from scenarios.schema_checks import Check, Finding
     from scenarios.yaml_marks import Document
 
 LIBRARY = Path(__file__).with_name("library")
+TEMPLATE = Path(__file__).with_name("template.yaml")
 _NOT_HASHED = ("policies", "seed", "assert")
 _SUFFIXES = (".yaml", ".yml")
 # What stands in for sections that are wrong, so that the others can still be checked.
@@ -105,9 +106,9 @@ def loads(
 
 def diagnose(reference: str | Path, overrides: Sequence[str] = ()) -> Diagnosis:
     """Do what `load` does, and return the problems instead of raising them."""
-    file = str(reference)
+    file = str(reference) if str(reference).isprintable() else repr(str(reference))
     try:
-        path = find(file)
+        path = find(str(reference))
         text = yaml_marks.read_text(str(path), file)
     except ScenarioError as error:
         return Diagnosis(file, None, error.problems)
@@ -123,14 +124,15 @@ def find(reference: str) -> Path:
     library = bundled()
     if reference in library:
         return library[reference]
-    path = Path(reference)
+    path, shown = Path(reference), reference if reference.isprintable() else repr(reference)
     try:
         if path.exists() or path.suffix in _SUFFIXES or len(path.parts) > 1:
             return path
     except (OSError, ValueError) as error:
-        raise ScenarioError([Problem(repr(reference)[:80], None, (), str(error))]) from None
-    said = str(UnknownName("bundled scenario", reference, library))
-    raise ScenarioError([Problem(reference, None, (), f"no such file, and {said}")])
+        said = getattr(error, "strerror", None) or str(error)
+        raise ScenarioError([Problem(shown[:80], None, (), f"cannot read it: {said}")]) from None
+    said = str(UnknownName("bundled scenario", reference[:80], library))
+    raise ScenarioError([Problem(shown, None, (), f"no such file, and {said}")])
 
 
 def resolved(scenario: Scenario) -> str:
@@ -208,15 +210,24 @@ def _check(scenario: Scenario, document: Document, wrong: frozenset[str]) -> lis
     """Return what the schema could not see, in the sections that are right so far."""
     names = Names(scenario.nodes)
     found: list[Finding] = []
-    for needs, check in schema_checks.CHECKS:
-        if not needs & wrong:
-            found += check(scenario, names)
-    if not any(not finding.warning for finding in found):
-        for needs, check in schema_checks_load.CHECKS:
-            if not needs & wrong:
-                found += check(scenario, names)
+    _run(schema_checks.REFERENCES, scenario, names, wrong, found)
+    if not found:
+        _run(schema_checks_load.CHECKS, scenario, names, wrong, found)
+    _run(schema_checks.CHECKS, scenario, names, wrong, found)
     found += _check_model(scenario, wrong)
     return [document.problem(f.path, f.text, warning=f.warning) for f in found]
+
+
+def _run(
+    checks: tuple[tuple[frozenset[str], Check], ...],
+    scenario: Scenario,
+    names: Names,
+    wrong: frozenset[str],
+    found: list[Finding],
+) -> None:
+    for needs, check in checks:
+        if not needs & wrong:
+            found += check(scenario, names)
 
 
 def _check_model(scenario: Scenario, wrong: frozenset[str]) -> Iterable[Finding]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Path: TypeAlias = tuple[str | int, ...]
 Severity: TypeAlias = Literal["error", "warning"]
+MOST_TOLD = 50
 _SHOWN_COLUMNS = 96
 _LONGEST_KEY = 64
 _LAST_LINE = 10**9
@@ -84,7 +85,10 @@ class ScenarioError(InputError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(problems, key=lambda problem: problem.order))
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        told = [str(problem) for problem in self.problems[:MOST_TOLD]]
+        if len(self.problems) > MOST_TOLD:
+            told.append(f"... and {len(self.problems) - MOST_TOLD} more")
+        super().__init__("\n".join(told))
 
     def __reduce__(self) -> tuple[type[ScenarioError], tuple[tuple[Problem, ...]]]:
         return (ScenarioError, (self.problems,))

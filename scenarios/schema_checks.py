@@ -221,11 +221,27 @@ def _check_when(fault: Fault, path: Path) -> Iterator[Finding]:
         yield Finding((*path, "for"), "only with 'at'; 'mttr' says how long a drawn failure takes")
 
 
-CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
+def check_queues(scenario: Scenario, names: Names) -> Iterator[Finding]:
+    """Batches fit into queues."""
+    for i, group in enumerate(scenario.nodes):
+        most, room = group.batch.max_size, group.capacity
+        if most > room:
+            said = f"expected at most the capacity ({room:g}), found {most}"
+            yield Finding(("nodes", i, "batch", "max_size"), said)
+        if room < group.servers:
+            said = f"{group.servers} servers, but room for {room:g} requests"
+            yield Finding(("nodes", i, "capacity"), said, warning=True)
+
+
+# Without errors of these, names have a meaning, and `schema_checks_load` may ask for it.
+REFERENCES: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"nodes"}), check_names),
-    (frozenset({"streams"}), check_stream_names),
     (frozenset({"nodes", "streams", "dispatch", "policies", "faults"}), check_references),
     (frozenset({"nodes", "topology"}), check_topology),
+)
+CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
+    (frozenset({"nodes"}), check_queues),
+    (frozenset({"streams"}), check_stream_names),
     (frozenset({"duration", "drain", "slot", "feedback"}), check_times),
     (frozenset({"duration", "streams"}), check_drift),
     (frozenset({"duration", "drain", "faults"}), check_faults),

@@ -159,19 +159,6 @@ def check_amount(scenario: Scenario, names: Names) -> Iterator[Finding]:
         yield Finding(("duration",), said, warning=True)
 
 
-def check_queues(scenario: Scenario, names: Names) -> Iterator[Finding]:
-    """Batches fit into queues."""
-    for i, group in enumerate(scenario.nodes):
-        if group.batch.max_size > group.capacity:
-            said = (
-                f"expected at most the capacity ({group.capacity:g}), found {group.batch.max_size}"
-            )
-            yield Finding(("nodes", i, "batch", "max_size"), said)
-        if 0 < group.capacity < group.servers:
-            said = f"{group.servers} servers, but room for {group.capacity:g} requests"
-            yield Finding(("nodes", i, "capacity"), said, warning=True)
-
-
 def check_utilisation(scenario: Scenario, names: Names) -> Iterator[Finding]:
     """Plain queues are not loaded beyond what their servers can do."""
     if scenario.service is None or scenario.model is not None:
@@ -184,7 +171,6 @@ def check_utilisation(scenario: Scenario, names: Names) -> Iterator[Finding]:
 
 
 CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
-    (frozenset({"nodes"}), check_queues),
     (frozenset({"nodes", "topology", "faults"}), check_fault_links),
     (frozenset({"nodes", "topology", "streams", "dispatch", "policies"}), check_routes),
     (frozenset({"nodes", "streams", "duration", "load"}), check_amount),

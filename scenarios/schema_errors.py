@@ -36,9 +36,17 @@ def problems(root: type[Words], document: Document, errors: list[ErrorDetails]) 
     return [
         document.problem(path, _text(root, error), key=error["type"] == _UNKNOWN)
         for error, path in placed
-        if not (error["type"] in _MISSING and _misspelt(path, unknown))
-        and not (error["loc"][-1:] == ("label",) and path[-1:] != ("label",))  # copied from kind
+        if not _follows(error, path, unknown)
     ]
+
+
+def _follows(error: ErrorDetails, path: Path, unknown: list[Path]) -> bool:
+    """Tell whether an error only follows from another one."""
+    if error["type"] in _MISSING:
+        return _misspelt(path, unknown)
+    if error["type"] == "too_short":  # pydantic counts only the items that are right
+        return bool(len(error["input"]) >= error["ctx"]["min_length"])
+    return error["loc"][-1:] == ("label",) and path[-1:] != ("label",)  # copied from the kind
 
 
 def _path(data: Any, error: ErrorDetails) -> Path:
