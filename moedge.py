@@ -142,8 +142,7 @@ def report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     """
     from analysis.report import write_report
 
-    folder = Path(run_dir)
-    return Path(write_report(folder, Path(out) if out else folder / "report"))
+    return write_report(Path(run_dir), Path(out) if out else None)
 
 
 def check(scenario: str | Path) -> list[str]:

@@ -33,16 +33,15 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where the report goes.")
     ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="P", help="Policy that differences are against.")
+    ] = None,
 ) -> None:
     """Write the report of a run folder: static pages that open offline."""
-    with guarded():
-        say(f"report: {_write_report(find_run(run), out)}")
-
-
-def _write_report(run_dir: Path, out: Path | None) -> Path:
     from analysis.report import write_report
 
-    return Path(write_report(run_dir, out or run_dir / "report"))
+    with guarded():
+        say(f"report: {write_report(find_run(run), out, baseline)}")
 
 
 def serve(
@@ -50,10 +49,11 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
 ) -> None:
     """Write the report and serve it to this machine's browser, until Ctrl-C."""
+    from analysis.report import write_report
     from scenarios.serve import serve_folder
 
     with guarded():
-        page = _write_report(find_run(run), None)
+        page = write_report(find_run(run))
         serve_folder(
             page.parent,
             port,

@@ -40,8 +40,14 @@ RayAddress = Annotated[
     str | None, typer.Option("--ray-address", metavar="A", help="An existing Ray cluster.")
 ]
 
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Throw earlier results of this experiment away.")
+]
+
 # first contact: long enough to tell the policies apart, short enough to wait for
-DEMO_POLICIES, DEMO_SEEDS, DEMO_SETTINGS = ("tanbr", "top2", "uniform"), (1, 2, 3), ()
+DEMO_POLICIES, DEMO_BASELINE = ("tanbr", "top2", "uniform"), "top2"
+DEMO_SEEDS: tuple[int, ...] = (1, 2, 3)
+DEMO_SETTINGS: tuple[str, ...] = ()
 
 
 def run(  # noqa: PLR0913, PLR0917
@@ -61,6 +67,7 @@ def run(  # noqa: PLR0913, PLR0917
     ] = False,
     shards: Annotated[int, typer.Option(min=1, help="Hosts that share the fleet's nodes.")] = 1,
     ray_address: RayAddress = None,
+    fresh: Fresh = False,
     as_json: Json = False,
 ) -> None:
     """Run one trial: one policy, one seed."""
@@ -71,19 +78,19 @@ def run(  # noqa: PLR0913, PLR0917
         hosting = Hosting(ray=not inline, ray_address=ray_address or "local", shards=shards)
         grid = plan(single(scenario, settings or (), policy, seed, out, hosting))
         _begin(grid, None)
-        outcome = _only_trial(grid)
+        outcome = _only_trial(grid, fresh)
         breached = _finish(grid, outcome, None)
     if as_json:
         emit(trial_facts(outcome, breached))
     _leave(outcome, breached)
 
 
-def _only_trial(grid: Grid) -> Outcome:
+def _only_trial(grid: Grid, fresh: bool) -> Outcome:
     """Run a grid of one trial here, again if need be, and say when it does not repeat itself."""
     from scenarios.experiment import execute
 
     before = grid.folder.status(grid.jobs[0].id)
-    outcome = execute(grid, view_for(), again=True, in_process=True)
+    outcome = execute(grid, view_for(), again=True, fresh=fresh, in_process=True)
     found = outcome.rows[0]["digest"]
     if before is not None and before.done and found and before.digest != found:
         say(
@@ -110,9 +117,7 @@ def compare(  # noqa: PLR0913, PLR0917
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the grid and run nothing.")
     ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Throw earlier results of this experiment away.")
-    ] = False,
+    fresh: Fresh = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run failed trials again.")
     ] = False,
@@ -209,9 +214,9 @@ def demo(out: Out = Path("runs")) -> None:
     with guarded():
         grid = plan(Order("quickstart", DEMO_SETTINGS, DEMO_POLICIES, DEMO_SEEDS, out))
         outcome = execute(grid, view_for())
-        breached = _finish(grid, outcome, None)
+        breached = _finish(grid, outcome, DEMO_BASELINE)
         if outcome.good():
-            page = write_report(outcome.run_dir, outcome.run_dir / "report")
+            page = write_report(outcome.run_dir, baseline=DEMO_BASELINE)
             say(f"report: {page}")
             if sys.stderr.isatty():
                 import webbrowser

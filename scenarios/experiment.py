@@ -90,8 +90,8 @@ def execute(  # noqa: PLR0913
     with grid.folder.locked():
         if fresh:
             grid.folder.clear()
-        provenance = _open(grid)
         division = divide(grid, retry_failed=retry_failed, again=again)
+        provenance = _open(grid, [job.id for job in division.todo])
         launch = _here if in_process else _launcher(jobs, ray_address)
         try:
             view.begin(grid, division, _workers(jobs, len(division.todo)))
@@ -102,11 +102,11 @@ def execute(  # noqa: PLR0913
         return _outcome(grid, len(division.todo))
 
 
-def _open(grid: Grid) -> Provenance:
+def _open(grid: Grid, redone: Sequence[str]) -> Provenance:
     """Write everything about the experiment that is known before the first trial."""
     folder, scenario = grid.folder, grid.scenario
     provenance = Provenance(folder)
-    provenance.check(grid.checkpoint)
+    provenance.check(grid.checkpoint, redone)
     resolved = loader.resolved(scenario)
     write_text(folder.root / "resolved.yaml", resolved)
     write_text(folder.root / "scenario.yaml", loader.source_text(scenario))

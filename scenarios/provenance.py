@@ -21,7 +21,7 @@ from scenarios.files import now, read_json, write_json
 from sim.errors import InputError, SimError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from scenarios.results import RunFolder
 
@@ -148,16 +148,17 @@ class Provenance:
         self._folder = folder
         self.facts: dict[str, Any] = read_json(self._path) or {}
 
-    def check(self, checkpoint: str | None) -> None:
+    def check(self, checkpoint: str | None, redone: Collection[str] = ()) -> None:
         """Refuse to mix results of two code versions or two checkpoints.
 
         Args:
             checkpoint: sha256 of the checkpoint's weights, None without a model.
+            redone: Ids of trials that are about to be overwritten anyway.
 
         Raises:
             InputError: It names both versions.
         """
-        finished = len(self._folder.finished())
+        finished = len(set(self._folder.finished()).difference(redone))
         if not self.facts or not finished:
             return
         here = {"code": code_version(), "schema": SCHEMA_VERSION, "checkpoint_sha256": checkpoint}

@@ -38,6 +38,7 @@ SHOWN = (
     "decision_share",
 )
 _COLUMNS = 5  # policies beside each other
+_MOST_DECIMALS = 3
 _PLAIN_WIDTH = 160  # where there is no terminal to ask
 _VERDICT_STYLES = {"better": "green", "worse": "red"}
 
@@ -126,6 +127,8 @@ def _cell(metric: Metric, cell: Cell) -> Text:
 
 def difference(metric: Metric, cell: Cell) -> str:
     """Write a paired difference: in points for shares, else relative to the baseline."""
+    from analysis.metrics import decimals
+
     if cell.paired is None:
         return ""
     if metric.unit in {"share", "points"}:
@@ -134,9 +137,11 @@ def difference(metric: Metric, cell: Cell) -> str:
         interval, unit = cell.paired.ratio, "%"
     if not math.isfinite(interval.mean):
         return ""
-    half = f" ± {100.0 * interval.half_width:.1f}" if math.isfinite(interval.half_width) else ""
-    verdict = f" {cell.paired.verdict}" if half else ""
-    return f"{100.0 * interval.mean:+.1f}{half} {unit}{verdict}"
+    mean, half = 100.0 * interval.mean, 100.0 * interval.half_width
+    if not math.isfinite(half):
+        return f"{mean:+.1f} {unit}"
+    places = min(decimals(half, mean), _MOST_DECIMALS)
+    return f"{mean:+.{places}f} ± {half:.{places}f} {unit} {cell.paired.verdict}"
 
 
 def _stability(row: CompareRow) -> str:

@@ -277,6 +277,11 @@ def test_results_of_another_code_version_are_refused_and_fresh_helps(order: Orde
     with pytest.raises(InputError, match=r"code 0\.0\.1\+deadbeef, this is .*--fresh"):
         run(grid)
     assert snapshot(first.run_dir) == before
+    with pytest.raises(InputError, match="its 5 finished trials"):  # one is redone, five are not
+        run(replace(grid, jobs=grid.jobs[:1]), again=True)
+    _, heard = run(grid, again=True)  # nothing old is left, so nothing is mixed
+    assert len(heard) == 6
+    path.write_text(json.dumps({**facts, "code": "0.0.1+deadbeef"}), encoding="utf-8")
     _, heard = run(grid, fresh=True)
     assert len(heard) == 6
 

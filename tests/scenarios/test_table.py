@@ -38,7 +38,7 @@ def test_baseline_first_intervals_and_paired_differences(
     assert "202.0 ± 2.0 ms" in text
     assert "102.0 ± 2.0 ms" in text
     assert "-49.5 ± 0.5 % better" in text
-    assert "-10.0 ± 0.0 pt worse" in text
+    assert "-10.00 ± 0.00 pt worse" in text
 
 
 def test_only_one_baseline_per_cell_and_one_table_per_cell(
