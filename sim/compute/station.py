@@ -301,8 +301,7 @@ class Station:
     def _job_done(self, alarm: Alarm) -> None:
         job: Job = alarm.item
         if job.epoch != self.epoch:
-            self.meters.job_lost_s += job.work_s
-            return
+            return  # `crash` has counted it
         now_s = self.clock.now
         self._working_s -= job.work_s
         self.meters.job_s += job.work_s
@@ -321,7 +320,7 @@ class Station:
         self.epoch += 1
         gone = [rid for batch in self._state.running.values() for rid in batch.ids]
         gone += self._queue
-        self.meters.job_lost_s += sum(job.work_s for job in self._state.jobs)
+        self.meters.job_lost_s += self.open_job_s()
         self._working_s = 0.0
         self._state.running.clear()
         self._state.jobs.clear()
