@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 UNLIMITED = "unlimited"
 _LONGEST_TEXT = 64
 _LONGEST_NUMBER = 24  # a float prints in at most so many characters
+_UNFIT = "?" * (_LONGEST_NUMBER + 1)  # stands for a number that takes more
 _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?"
 _PART = re.compile(rf"\s*({_NUMBER})\s*([^\s0-9]\S*?)?(?=\s|[0-9]|$)")
 _POWERS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15}
@@ -264,14 +265,17 @@ def _clumsiness(pair: tuple[str, str]) -> tuple[bool, int]:
 
 
 def _digits(value: float, factor: Fraction) -> str:
-    """Write value / factor without loss; the base unit always can, as floats print."""
+    """Write value / factor so that it reads back as value; the base unit always can."""
     if factor == 1:
         return re.sub(r"\.0$", "", repr(float(value)))
     ratio = Fraction(repr(float(value))) / factor
-    with localcontext(prec=_LONGEST_NUMBER):
-        quotient = Decimal(ratio.numerator) / Decimal(ratio.denominator)
-    lossless = Fraction(quotient) == ratio and abs(quotient.adjusted()) < _LONGEST_NUMBER
-    return f"{quotient.normalize():f}" if lossless else "?" * (_LONGEST_NUMBER + 1)
+    if not Fraction(1, 10**9) < ratio < 10**15:
+        return _UNFIT
+    for digits in (12, 17):
+        text = f"{Decimal(f'{float(ratio):.{digits}g}').normalize():f}"
+        if float(Fraction(text) * factor) == value:
+            return text
+    return _UNFIT
 
 
 def human(value: float, dimension: Dimension, digits: int = 3) -> str:
