@@ -91,6 +91,15 @@ class Run:
         """Return provenance.json, empty when there is none."""
         return read_json(self.root / "provenance.json")
 
+    @cached_property
+    def asserts(self) -> list[dict[str, Any]]:
+        """Return what came of the scenario's `assert:` block (asserts.json), empty when it has none.
+
+        Each has `text` (the limit), `policy`, `cell` (axis values), `found` (text) and `kept`.
+        """
+        found = read_json(self.root / "asserts.json").get("asserts", [])
+        return [item for item in found if isinstance(item, dict)]
+
     def text(self, name: str) -> str:
         """Return a text file of the folder, empty when there is none."""
         path = self.root / name
@@ -225,4 +234,6 @@ def _filled(values: Any) -> AnyArray:
         return np.asarray(np.ma.getdata(values))
     if values.dtype.kind in "iu":
         return np.asarray(np.ma.filled(values, -1))
-    return np.asarray(np.ma.filled(values.astype(object), None))
+    texts = np.ma.getdata(values).astype(object)
+    texts[np.ma.getmaskarray(values)] = None
+    return np.asarray(texts)

@@ -26,6 +26,7 @@ _SCALES: Mapping[Unit, tuple[tuple[float, str], ...]] = {
 # seconds stay seconds up to two minutes, since "1.7 min" is read worse than "100 s"
 _PATIENCE = {"min": 2.0, "h": 2.0}
 _MISSING = "-"
+MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +56,40 @@ class Metric:
         if value is None or not math.isfinite(value):
             return _MISSING
         size, name = self.scale(value)
-        return f"{digits(value / size)} {name}".rstrip()
+        most = 2 if self.unit in {"share", "points"} else 6
+        return f"{digits(value / size, most)} {name}".rstrip()
 
     def pair(self, value: float, half_width: float | None) -> str:
         """Write a mean and half of its interval in one unit, such as `182 ± 4 ms`."""
-        if half_width is None or not math.isfinite(half_width):
+        if not half_width or not math.isfinite(half_width):
             return self.text(value)
         size, name = self.scale(value)
         places = decimals(half_width / size, value / size)
         shown = round(value / size, places) + 0.0  # no "-0.00"
-        return f"{shown:.{places}f} ± {half_width / size:.{places}f} {name}".rstrip()
+        text = f"{shown:.{places}f} ± {half_width / size:.{places}f} {name}".rstrip()
+        return text.replace("-", MINUS)
 
 
-def digits(value: float) -> str:
-    """Write a number with three significant digits and no exponent where that is readable."""
-    if value == 0.0:
+def digits(value: float, most: int = 6) -> str:
+    """Write a number with three significant digits and at most `most` decimals."""
+    if abs(value) < 0.5 * 10.0**-most:
         return "0"
     magnitude = math.floor(math.log10(abs(value)))
-    if magnitude >= 6 or magnitude < -4:
-        return f"{value:.2e}"
-    return f"{value:.{min(6, max(0, 2 - magnitude))}f}"
+    if magnitude >= 6:
+        return f"{value:.2e}".replace("-", MINUS)
+    return f"{value:.{min(most, max(0, 2 - magnitude))}f}".replace("-", MINUS)
 
 
 def decimals(half_width: float, value: float) -> int:
-    """Return how many decimals show two digits of an interval, at most four digits of its value."""
+    """Return how many decimals show one digit of an interval (two when it starts with 1 or 2).
+
+    At most four digits of the value are shown, however narrow the interval.
+    """
+    most = 3 - math.floor(math.log10(abs(value))) if value else 6
     if half_width <= 0.0:
-        return max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    wanted = 1 - math.floor(math.log10(half_width))
-    most = 3 - math.floor(math.log10(abs(value))) if value else wanted
+        return max(0, min(most - 1, 6)) if value else 0
+    magnitude = math.floor(math.log10(half_width))
+    wanted = -magnitude if half_width / 10.0**magnitude >= 3.0 else 1 - magnitude
     return max(0, min(wanted, most, 6))
 
 
@@ -177,7 +184,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "decision_share",
-        "Own work",
+        "Policy's own work",
         "share",
         "lower",
         "share of busy time that the policy's own work took",

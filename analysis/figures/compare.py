@@ -12,7 +12,7 @@ import numpy as np
 from analysis.compare import Cell, CompareRow, CompareTable
 from analysis.figures import style
 from analysis.figures.style import Looks
-from analysis.metrics import BY_KEY, Metric
+from analysis.metrics import BY_KEY, MINUS, Metric
 from analysis.stats import FEW, Paired
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def pareto(
     for row in sorted(rows, key=lambda row: row.policy):
         _pareto_seeds(fig, row, looks, x, y)
         _pareto_mean(fig, row, looks, (x, y), memory.metric, heaviest)
+    fig.update_xaxes(rangemode="tozero")
     means = [mean_of(row, latency) for row in rows]
     if max(means) > _LOG_FROM * min(means):
         fig.update_xaxes(**style.log_axis(x.title))
@@ -222,28 +223,51 @@ def _forest_row(
         hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
     fig.add_annotation(
-        x=1.02, xref="paper", y=place, text=ratio_words(versus), showarrow=False, xanchor="left",
+        x=1.02, xref="paper", y=place, text=change_words(axis.metric, versus), showarrow=False, xanchor="left",
         align="left", font={"size": 12},
     )  # fmt: skip
 
 
-def ratio_words(versus: Paired) -> str:
-    """Write the relative difference with its interval and the verdict, as Plotly text."""
+def change_words(metric: Metric, versus: Paired) -> str:
+    """Write verdict and change, with its interval, as Plotly text."""
     color = {"better": style.GOOD, "worse": style.BAD}.get(versus.verdict, style.MUTED)
     word = f'<span style="color:{color}"><b>{versus.verdict}</b></span>'
-    if not math.isfinite(versus.ratio.mean):
-        return word
-    text = f"{percent(versus.ratio.mean)}"
-    if math.isfinite(versus.ratio.low):
-        text += f" [{percent(versus.ratio.low)}, {percent(versus.ratio.high)}]"
+    found = versus.ratio if is_relative(metric, versus) else versus.difference
+    text = change(metric, versus)
+    if math.isfinite(found.low) and found.low < found.high:
+        low, high = (_change(metric, versus, value) for value in (found.low, found.high))
+        text += f" [{low}, {high}]".replace(" points, ", ", ")
     return f"{word}<br>{text}"
+
+
+def is_relative(metric: Metric, versus: Paired) -> bool:
+    """Tell whether a change is said in per cent of the baseline; shares differ in points instead."""
+    return metric.unit not in {"share", "points"} and math.isfinite(versus.ratio.mean)
+
+
+def change(metric: Metric, versus: Paired) -> str:
+    """Write a policy's change against the baseline: `-45 %`, or `+5.9 points` for shares."""
+    if not any(versus.differences):
+        return "identical"
+    found = versus.ratio if is_relative(metric, versus) else versus.difference
+    return _change(metric, versus, found.mean)
+
+
+def _change(metric: Metric, versus: Paired, value: float) -> str:
+    if is_relative(metric, versus):
+        return percent(value)
+    if metric.unit in {"share", "points"}:
+        places = 1 if abs(value) >= 0.01 else 2
+        text = f"{100.0 * value:+.{places}f} points"
+        return text.replace("-", MINUS) if float(text[:-7]) else "0 points"
+    return ("+" if value > 0.0 else "") + metric.text(value)
 
 
 def percent(share: float) -> str:
     """Write a relative change with its sign, such as `-45 %`."""
     places = 1 if abs(share) < 0.1 else 0
     text = f"{100.0 * share:+.{places}f} %"
-    return text.replace("-", "\N{MINUS SIGN}") if float(text[:-2]) else "0 %"
+    return text.replace("-", MINUS) if float(text[:-2]) else "0 %"
 
 
 # --- axis of an experiment -------------------------------------------------------------------------

@@ -59,8 +59,7 @@ def stacked(
             )  # fmt: skip
     _capacity(fig, t_s, capacity_bytes, peak, axis)
     fig.update_layout(hovermode="x unified")
-    for at, word in marks:
-        style.vertical(fig, at, word, dash="dot")
+    style.moments(fig, marks)
     return fig
 
 

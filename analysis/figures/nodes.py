@@ -79,10 +79,10 @@ def heat(
         x=style.light(t_s), y=[style.plain(name) for name in names], z=style.light(shown),
         name=quantity.title, zmin=span[0], zmax=span[1], colorscale=quantity.colors,
         hoverongaps=False, ygap=1 if len(names) <= 60 else 0,
-        colorbar={"title": {"text": quantity.unit, "side": "right"}, "thickness": 14, "outlinewidth": 0},
+        colorbar={"title": {"text": quantity.unit, "side": "right", "font": {"size": 12}}, "thickness": 14, "outlinewidth": 0},
         hovertemplate=f"%{{y}}, %{{x:.5~g}} s: %{{z:.4~g}} {quantity.unit}<extra></extra>",
     )  # fmt: skip
-    fig.update_yaxes(type="category", autorange="reversed", showgrid=False, nticks=50)
+    fig.update_yaxes(type="category", range=[len(names) - 0.5, -0.5], showgrid=False, nticks=50)
     fig.update_xaxes(showgrid=False)
     return fig
 
@@ -132,12 +132,10 @@ def fleet_map(
     span: tuple[float, float],
 ) -> go.Figure:  # fmt: skip
     """Draw nodes and links; colour is a node's mean of a quantity, grey where it has none."""
-    fig = style.figure(
-        f"{quantity.title} ({quantity.unit}), mean over time, {title}", "", "", height=420
-    )
+    fig = style.figure(f"{quantity.title}, mean over time, {title}", "", "", height=420)
     fig.update_xaxes(visible=False)
     fig.update_yaxes(visible=False, scaleanchor="x", scaleratio=1)
-    fig.update_layout(margin={"l": 10, "r": 10, "b": 10, "t": 56}, showlegend=False)
+    fig.update_layout(margin={"l": 20, "r": 20, "b": 30, "t": 56}, showlegend=False)
     rank = {int(node["id"]): i for i, node in enumerate(meta["nodes"])}
     ends = sorted(
         {tuple(sorted((rank[int(k["src"])], rank[int(k["dst"])]))) for k in meta["links"]}
@@ -170,21 +168,15 @@ def _nodes(
         + (f"{value:.3g} {quantity.unit}" if math.isfinite(value) else "no value")
         for name, node, value in zip(names, nodes, level, strict=True)
     ]
-    common = {
-        "x": style.light(place[:, 0]), "y": style.light(place[:, 1]), "text": words,
-        "hovertemplate": "%{text}<extra></extra>",
-    }  # fmt: skip
-    fig.add_scatter(mode="markers", name="nodes", marker={**marker, "color": "#EEF1F5"}, **common)
+    at = {"x": style.light(place[:, 0]), "y": style.light(place[:, 1])}
+    mode = "markers+text" if len(nodes) <= 40 else "markers"
     fig.add_scatter(
-        mode="markers", name=quantity.title,
-        marker={
-            **marker, "color": style.light(np.where(known, level, np.nan)), "colorscale": quantity.colors,
-            "cmin": span[0], "cmax": span[1], "opacity": [1.0 if k else 0.0 for k in known],
-        },
-        **common,
+        name="nodes", marker={**marker, "color": "#EEF1F5"}, text=names, hoverinfo="skip", mode=mode,
+        textposition="bottom center", textfont={"size": 11}, cliponaxis=False, **at,
     )  # fmt: skip
-    if len(nodes) <= 40:
-        fig.add_scatter(
-            x=common["x"], y=common["y"], mode="text", text=names, textposition="bottom center",
-            textfont={"size": 11}, hoverinfo="skip", name="names",
-        )  # fmt: skip
+    shade = {"color": style.light(np.where(known, level, np.nan)), "colorscale": quantity.colors}
+    shade |= {"cmin": span[0], "cmax": span[1], "opacity": [1.0 if k else 0.0 for k in known]}
+    fig.add_scatter(
+        mode="markers", name=quantity.title, text=words, hovertemplate="%{text}<extra></extra>",
+        marker={**marker, **shade}, **at,
+    )  # fmt: skip

@@ -47,8 +47,7 @@ def cumulative(
         _guides(fig, curves, kind)
     else:
         fig.update_yaxes(zeroline=True)
-    for slot, word in marks:
-        style.vertical(fig, max(slot, 1.0), word, dash="dot")
+    style.moments(fig, [(max(slot, 1.0), word) for slot, word in marks])
     return fig
 
 
@@ -95,7 +94,7 @@ def _guides(fig: go.Figure, curves: Curves, kind: str) -> None:
         return
     last = float(next(iter(curves.values()))[0].slot[-1])
     x = np.array([max(1.0, last / 10.0), last])
-    for slope, dash in ((1.0, "longdash"), (0.5, "dot")):
+    for slope, dash in ((1.0, "9px,4px"), (0.5, "dot")):
         fig.add_scatter(
             x=style.light(x), y=style.light(1.6 * max(ends) * (x / last) ** slope), mode="lines",
             name=f"slope {slope:g}", line={"color": "#98A2B0", "width": 1.2, "dash": dash}, hoverinfo="skip",
@@ -113,6 +112,5 @@ def context_error(curves: Curves, looks: Looks, marks: Marks = ()) -> go.Figure:
     if not fig.data:
         return style.empty("No policy of this run keeps an estimate of the mix.")
     fig.update_yaxes(rangemode="tozero")
-    for slot, word in marks:
-        style.vertical(fig, slot, word, dash="dot")
+    style.moments(fig, marks)
     return fig

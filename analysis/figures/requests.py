@@ -35,7 +35,7 @@ def tail(tails: Mapping[str, Tail], looks: Looks, deadlines_s: Sequence[float] =
         f"Share of returned requests slower than a latency ({axis.unit})", "", "", height=480
     )
     fig.update_xaxes(**style.log_axis(f"Latency ({axis.unit})"))
-    fig.update_yaxes(**style.log_axis("Share slower"), tickformat="~p")
+    fig.update_yaxes(**style.log_axis("Share slower") | {"tickformat": "~p"})
     for policy in sorted(tails):
         found, look = tails[policy], looks[policy]
         fig.add_scatter(
@@ -77,8 +77,7 @@ def over_time(
         fig.update_yaxes(**style.log_axis(f"{name} latency ({axis.unit})"))
     else:
         fig.update_yaxes(rangemode="tozero")
-    for at, word in marks:
-        style.vertical(fig, at, word, dash="dot")
+    style.moments(fig, marks)
     return fig
 
 
@@ -138,17 +137,17 @@ def waterfall(
     )  # fmt: skip
     fig.update_yaxes(
         tickvals=list(range(len(policies))), ticktext=[style.plain(p) for p in policies],
-        range=[len(policies) - 0.4, -0.6], showgrid=False, ticks="",
+        range=[len(policies) - 0.4, -0.85], showgrid=False, ticks="",
     )  # fmt: skip
     for stage in STAGES:
         _stage(fig, stage, policies, parts, axis)
     for place, policy in enumerate(policies):
         _fate(fig, place, rows[policy], nodes)
     deadline_s = _zero(rows[policies[0]]["deadline_s"])
+    fig.update_xaxes(range=[0, 1.03 * max([*ends, deadline_s]) / axis.size])
     if deadline_s:
-        style.vertical(
-            fig, deadline_s / axis.size, f"deadline {LATENCY.text(deadline_s)}", style.BAD
-        )
+        text = f"deadline {LATENCY.text(deadline_s)}"
+        style.vertical(fig, deadline_s / axis.size, text, style.BAD, layer="above")
     return fig
 
 

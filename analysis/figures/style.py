@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 # original is too faint on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3B3B3B", "#A39A00")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+DASHES = ("solid", "9px,4px", "2px,3px", "9px,3px,2px,3px", "16px,4px", "5px,2px")
 INK, MUTED, GRID, PAPER = "#1B2430", "#5B6675", "#E4E8EE", "#FFFFFF"
+_LEGEND_BELOW = 42.0  # px from the top of a figure, under its title
 GOOD, BAD = "#00724F", "#B33A00"
 FONT = "Inter, 'Segoe UI', system-ui, -apple-system, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+LONGEST_NAME = 36
 MOST_POINTS = 400  # of one line
 
 
@@ -58,8 +60,17 @@ def rgba(color: str, alpha: float) -> str:
 
 
 def plain(name: object) -> str:
-    """Make a user's text safe as Plotly text, which reads a part of HTML and `%{...}` fields."""
-    safe = str(name).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Make a user's text safe as Plotly text, which reads a part of HTML and `%{...}` fields.
+
+    Very long names are cut, so that one of them cannot push a figure off its page.
+    """
+    text = str(name)
+    safe = (
+        (text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…")
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+    )
     return safe.replace("%{", "% {")
 
 
@@ -86,6 +97,7 @@ def figure(title: str, x: str, y: str, height: int = 420, **layout: Any) -> go.F
 
     made = go.Figure()
     made.update_layout(template=template(), title_text=title, height=height, **layout)
+    made.update_layout(legend_y=1.0 - _LEGEND_BELOW / height)
     made.update_xaxes(title_text=x)
     made.update_yaxes(title_text=y)
     return made
@@ -97,14 +109,16 @@ def template() -> go.layout.Template:
 
     axis = {
         "gridcolor": GRID, "linecolor": "#B8C0CB", "zerolinecolor": "#B8C0CB", "ticks": "outside",
-        "tickcolor": "#B8C0CB", "ticklen": 4, "automargin": True, "title": {"standoff": 10},
+        "tickcolor": "#B8C0CB", "ticklen": 4, "automargin": True,
+        "title": {"standoff": 10, "font": {"size": 13, "color": MUTED}},
         "showline": True, "zeroline": False,
     }  # fmt: skip
     return go.layout.Template(
         layout={
             "font": {"family": FONT, "size": 13, "color": INK},
             "title": {
-                "x": 0, "xref": "paper", "xanchor": "left", "y": 1, "yref": "container",
+                "x": 0,
+                "xref": "container", "xanchor": "left", "y": 1, "yref": "container",
                 "yanchor": "top", "pad": {"t": 14}, "font": {"size": 15},
             },
             "paper_bgcolor": PAPER,
@@ -115,8 +129,13 @@ def template() -> go.layout.Template:
             "yaxis": axis,
             "hoverlabel": {"bgcolor": PAPER, "bordercolor": "#B8C0CB", "font": {"size": 12}, "namelength": -1},
             "legend": {
-                "orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom",
-                "itemsizing": "constant", "itemclick": False, "itemdoubleclick": False,
+                "orientation": "h", "x": 0,
+                "xref": "container",
+                "xanchor": "left",
+                "yref": "container",
+                "y": 0.9,
+                "yanchor": "top",
+                "itemsizing": "constant", "itemwidth": 44, "itemclick": "toggleothers", "itemdoubleclick": False,
                 "font": {"size": 12}, "groupclick": "togglegroup",
             },
         }
@@ -126,16 +145,31 @@ def template() -> go.layout.Template:
 def log_axis(title: str) -> dict[str, Any]:
     """Return a logarithmic axis with a labelled tick per decade and fine lines between."""
     return {
-        "type": "log", "dtick": 1, "title_text": title, "exponentformat": "power",
+        "type": "log", "dtick": 1, "title_text": title, "exponentformat": "none",
+        "tickformat": "~r",
         "minor": {"ticks": "outside", "ticklen": 2, "dtick": "D1"},
     }  # fmt: skip
 
 
-def vertical(fig: go.Figure, x: float, text: str, color: str = MUTED, dash: str = "dash") -> None:
+def moments(fig: go.Figure, marks: Sequence[tuple[float, str]]) -> None:
+    """Mark some moments by dotted lines; their words stand at two heights, so that neighbours do not meet."""
+    for place, (x, text) in enumerate(marks):
+        vertical(fig, x, text, dash="dot")
+        fig.layout.annotations[-1].yshift = -16 * (place % 2)
+
+
+def vertical(
+    fig: go.Figure,
+    x: float,
+    text: str,
+    color: str = MUTED,
+    dash: str = "dash",
+    layer: str = "below",
+) -> None:
     """Mark a value of x with a line over the whole height and a word at its top."""
     at = np.log10(x) if fig.layout.xaxis.type == "log" else x
     fig.add_shape(
-        type="line", x0=x, x1=x, y0=0, y1=1, yref="paper", layer="below",
+        type="line", x0=x, x1=x, y0=0, y1=1, yref="paper", layer=layer,
         line={"color": color, "width": 1.2, "dash": dash},
     )  # fmt: skip
     fig.add_annotation(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -100,7 +99,7 @@ def _forest(ctx: Context) -> Panel:
 
 def _verdicts(ctx: Context) -> Html:
     base = ctx.baseline_choice()
-    made = {
+    made: dict[tuple[str, ...], str] = {
         (case.slug, slug): _verdict_table(ctx, ctx.table(case, name))
         for case in ctx.cases
         for slug, name in base.options
@@ -141,11 +140,12 @@ def _verdict_cell(row: CompareRow, metric: Metric) -> str:
     if cell.paired is None:
         return f"<td>{esc(cell.text)}</td>"
     versus = cell.paired
-    change = draw.percent(versus.ratio.mean) if math.isfinite(versus.ratio.mean) else ""
-    difference = metric.pair(versus.difference.mean, versus.difference.half_width)
-    under = " · ".join(part for part in (change, esc(difference)) if part)
+    under = f"<small>{esc(draw.change(metric, versus))}</small>"
+    if any(versus.differences) and draw.is_relative(metric, versus):
+        pair = metric.pair(versus.difference.mean, versus.difference.half_width)
+        under += f"<small>{esc(pair)}</small>"
     few = " *" if versus.difference.few and versus.difference.n > 1 else ""
-    return f'<td><span class="verdict {versus.verdict}">{versus.verdict}{few}</span><small>{under}</small></td>'
+    return f'<td><span class="verdict {versus.verdict}">{versus.verdict}{few}</span>{under}</td>'
 
 
 def _sweep(ctx: Context) -> Panel:

@@ -76,6 +76,8 @@ class Context:
                 f"baseline {baseline!r} has no finished trial (finished: {', '.join(order)})"
             )
         self.baseline = baseline or (order[0] if order else "")
+        self.ordered = [p for p in [self.baseline] if p]
+        self.ordered += [p for p in self.policies if p != self.baseline]
         self.cases = _cases(run)
         self._tables: dict[tuple[str, str], CompareTable] = {}
 
@@ -86,8 +88,7 @@ class Context:
 
     def baseline_choice(self) -> Choice:
         """Return the choice of the baseline, the default one first."""
-        names = [self.baseline, *(p for p in self.policies if p != self.baseline)]
-        return Choice.of("baseline", "Baseline", names[:8])
+        return Choice.of("baseline", "Baseline", self.ordered[:8])
 
     def table(self, case: Case, baseline: str | None = None) -> CompareTable:
         """Return a case's comparison; a baseline that the case lacks gives way to its first policy."""
@@ -102,6 +103,10 @@ class Context:
             self._tables[key] = compare_table(rows, wanted)
         return self._tables[key]
 
+    def is_oracle(self, policy: str) -> bool:
+        """Tell whether a policy sees what no deployed one could."""
+        return any(t.policy == policy and t.meta.get("oracle") for t in self.run.done)
+
     def swatch(self, policy: str) -> str:
         """Return a policy's marker as inline SVG."""
         return swatch(self.looks[policy])
@@ -114,9 +119,9 @@ class Context:
         seeds = sorted({trial.seed for trial in self.run.done})
         requests = sum(int(row.get("requests") or 0) for case in self.cases for row in case.rows)
         found = {
-            "policies": str(len(self.policies)),
-            "seeds": f"{len(seeds)}",
-            "nodes": str(len(meta["nodes"])),
+            _plural("policy", "policies", len(self.policies)): str(len(self.policies)),
+            _plural("seed", "seeds", len(seeds)): str(len(seeds)),
+            _plural("node", "nodes", len(meta["nodes"])): str(len(meta["nodes"])),
             "simulated per trial": format_s(float(meta["duration_s"])),
             "requests in all": f"{requests:,}",
         }
@@ -144,6 +149,10 @@ def _cases(run: Run) -> tuple[Case, ...]:
 
 def _axes(run: Run) -> list[str]:
     return list(run.trials[0].axes) if run.trials else []
+
+
+def _plural(one: str, many: str, count: int) -> str:
+    return one if count == 1 else many
 
 
 def _label(names: Sequence[str], values: Sequence[str]) -> str:
@@ -179,4 +188,4 @@ def nothing(slug: str, title: str, question: str) -> Page:
 
 def shown_seed_note(case: Case) -> str:
     """Say which seed a figure of single trials shows."""
-    return f"Seed {case.first_seed()} of {len({t.seed for t in case.trials})}."
+    return f"Shown: seed {case.first_seed()}, one of {len({t.seed for t in case.trials})}."

@@ -74,7 +74,7 @@ def _digests(run: Run) -> str:
         for t in run.done
     )
     return (
-        f"<details><summary>Digests of {len(run.done)} trials</summary><div class='scroll'><table><thead><tr><th>Trial</th>"
+        f"<details><summary>Digests of the finished trials</summary><div class='scroll'><table><thead><tr><th>Trial</th>"
         f"<th class='left'>Policy</th><th>Seed</th><th class='left'>Digest</th><th class='left'>Workload</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div></details>"
     )

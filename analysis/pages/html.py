@@ -73,20 +73,28 @@ class Html:
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """Panels side by side, the first one wider; below 900 px they stand one above the other."""
+
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page: what it answers, what can be chosen, what it shows."""
 
     slug: str
     title: str
     question: str
-    blocks: tuple[Panel | Html, ...]
+    blocks: tuple[Panel | Row | Html, ...]
     choices: tuple[Choice, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def panels(self) -> tuple[Panel, ...]:
         """Return the figures of the page."""
-        return tuple(block for block in self.blocks if isinstance(block, Panel))
+        rows = [block.panels if isinstance(block, Row) else (block,) for block in self.blocks]
+        return tuple(block for row in rows for block in row if isinstance(block, Panel))
 
 
 # --- escaping --------------------------------------------------------------------------------------
@@ -198,6 +206,15 @@ def panel_html(page: str, panel: Panel) -> str:
     return card(panel.heading, body, panel.caption, tools, id=panel.id)
 
 
+def block_html(page: str, block: Panel | Row | Html) -> str:
+    """Return a block of a page."""
+    if isinstance(block, Html):
+        return block.text
+    if isinstance(block, Panel):
+        return panel_html(page, block)
+    return f'<div class="beside">{"".join(panel_html(page, panel) for panel in block.panels)}</div>'
+
+
 def document(page: Page, name: str, footer: str, manifest: Mapping[str, Mapping[str, str]]) -> str:
     """Return a whole page.
 
@@ -207,7 +224,7 @@ def document(page: Page, name: str, footer: str, manifest: Mapping[str, Mapping[
         footer: HTML of the provenance block.
         manifest: Panel -> key -> data file, for the script that loads them on demand.
     """
-    blocks = [panel_html(page.slug, b) if isinstance(b, Panel) else b.text for b in page.blocks]
+    blocks = [block_html(page.slug, block) for block in page.blocks]
     defaults = {c.name: c.slugs[0] for b in page.panels for c in b.choices if c.options}
     defaults |= {choice.name: choice.slugs[0] for choice in page.choices if choice.options}
     toolbar = "".join(control(choice) for choice in page.choices)

@@ -46,7 +46,7 @@ def _chosen(ctx: Context, case: Case) -> list[dict[str, Any]]:
 
 
 def _stack(ctx: Context) -> Panel:
-    policy = Choice.of("policy", "Policy", ctx.policies)
+    policy = Choice.of("policy", "Policy", ctx.ordered)
     names = list(dict.fromkeys(str(n["name"]) for case in ctx.cases for n in _chosen(ctx, case)))
     node_choice = Choice.of("node", "Node", names)
     figures: dict[tuple[str, ...], go.Figure] = {}
@@ -91,7 +91,7 @@ def _footprint(ctx: Context) -> Panel:
 
 
 def _table(ctx: Context) -> Html:
-    made = {(case.slug,): _rows(ctx, case) for case in ctx.cases}
+    made: dict[tuple[str, ...], str] = {(case.slug,): _rows(ctx, case) for case in ctx.cases}
     return Html(
         card(
             "In numbers",
@@ -119,5 +119,5 @@ def _rows(ctx: Context, case: Case) -> str:
         )
     return (
         '<div class="scroll"><table><thead><tr><th>Policy</th><th>Mean</th><th>Peak</th>'
-        f"<th>Peak of the smallest routed node's {esc(peak.text(smallest))}</th></tr></thead><tbody>{body}</tbody></table></div>"
+        f"<th>Peak, share of the smallest node's {esc(peak.text(smallest))}</th></tr></thead><tbody>{body}</tbody></table></div>"
     )

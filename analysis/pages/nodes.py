@@ -11,7 +11,7 @@ from analysis.figures import nodes as draw
 from analysis.figures import style
 from analysis.load import Trial, natural
 from analysis.pages.context import Case, Context, nothing, shown_seed_note
-from analysis.pages.html import Choice, Page, Panel, esc
+from analysis.pages.html import Choice, Page, Panel, Row, esc
 from analysis.queries import Heat, events, heat
 from sim.arrays import FloatArray
 
@@ -37,7 +37,7 @@ def build(ctx: Context) -> Page:
     """Return the page."""
     if not ctx.cases:
         return nothing("nodes", "Nodes", QUESTION)
-    policy = Choice.of("policy", "Policy", ctx.policies)
+    policy = Choice.of("policy", "Policy", ctx.ordered)
     views = {
         (case.slug, slug): view for case in ctx.cases for slug, view in _views(ctx, case, policy)
     }
@@ -45,7 +45,7 @@ def build(ctx: Context) -> Page:
         "metric", "Show", tuple((q.key, q.title) for q in _present(list(views.values())))
     )
     choices = (ctx.case_choice, policy, metric)
-    return Page("nodes", "Nodes", QUESTION, _panels(ctx, views, choices), choices, ctx.facts())
+    return Page("nodes", "Nodes", QUESTION, (_panels(ctx, views, choices),), choices, ctx.facts())
 
 
 def _views(ctx: Context, case: Case, policy: Choice) -> list[tuple[str, _View]]:
@@ -89,9 +89,7 @@ def _present(views: list[_View]) -> list[draw.Quantity]:
     ]
 
 
-def _panels(
-    ctx: Context, views: dict[tuple[str, str], _View], choices: tuple[Choice, ...]
-) -> tuple[Panel, ...]:
+def _panels(ctx: Context, views: dict[tuple[str, str], _View], choices: tuple[Choice, ...]) -> Row:
     heats: dict[tuple[str, ...], go.Figure] = {}
     maps: dict[tuple[str, ...], go.Figure] = {}
     for case in ctx.cases:
@@ -100,18 +98,16 @@ def _panels(
             span = draw.limits([view.heat.values[q.key] for view in mine.values()], q)
             for slug, view in mine.items():
                 heats[case.slug, slug, q.key] = _heat(view, q, span)
-                maps[case.slug, slug, q.key] = _map(view, q)
+                maps[case.slug, slug, q.key] = _map(view, q, span)
     more = max(len(case.meta["nodes"]) for case in ctx.cases) > draw.MOST_ROWS
     note = f" The first {draw.MOST_ROWS} nodes by name." if more else ""
     caption = (
         "A row per node, routed ones first; the colours mean the same under every policy. Crosses: crash and restart. "
         f"Empty: nothing was served. {esc(shown_seed_note(ctx.cases[0]))}{note}"
     )
-    where = "Circles: routed nodes; squares: nodes with a plan of their own; grey: no value. Hover for hardware and numbers."
-    return (
-        Panel("heat", "Which nodes, and when?", caption, heats, choices),
-        Panel("map", "Where are they?", where, maps, choices),
-    )
+    where = "Same colours. Circles: routed nodes; squares: nodes with a plan of their own."
+    first = Panel("heat", "Which nodes, and when?", caption, heats, choices)
+    return Row((first, Panel("map", "Where are they?", where, maps, choices)))
 
 
 def _heat(view: _View, quantity: draw.Quantity, span: tuple[float, float]) -> go.Figure:
@@ -123,11 +119,10 @@ def _heat(view: _View, quantity: draw.Quantity, span: tuple[float, float]) -> go
     return draw.crosses(made, [fault for fault in view.faults if fault[1] in drawn])
 
 
-def _map(view: _View, quantity: draw.Quantity) -> go.Figure:
+def _map(view: _View, quantity: draw.Quantity, span: tuple[float, float]) -> go.Figure:
     values = view.heat.values[quantity.key]
     known = np.isfinite(values)
     total = np.where(known, values, 0.0).sum(axis=1)
     level = np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
-    span = draw.limits([level], quantity)
     title = f"under {style.plain(view.trial.policy)}"
     return draw.fleet_map(title, view.case.meta, view.place, level, quantity, span)

@@ -6,14 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from analysis.compare import Cell, CompareRow, CompareTable
-from analysis.figures.compare import percent
+from analysis.figures.compare import change
 from analysis.metrics import BY_KEY, Metric
 from analysis.pages.context import Case, Context, nothing, present
 from analysis.pages.html import Html, Page, card, esc, notice, shown_when
 from analysis.pages.svg import Strip, sparkline, strips
 from analysis.queries import over_time
 from analysis.stats import FEW
+from sim.arrays import FloatArray
 from sim.records import Table
 
 QUESTION = "Did it work, and who wins?"
@@ -46,6 +49,7 @@ def build(ctx: Context) -> Page:
     blocks: list[Html] = [Html(_failures(ctx))]
     for place, case in enumerate(ctx.cases):
         blocks.append(shown_when(_case(ctx, case), hidden=place > 0, case=case.slug))
+    blocks.append(Html(_targets(ctx)))
     return Page("index", "Overview", QUESTION, tuple(blocks), (ctx.case_choice,), ctx.facts())
 
 
@@ -53,7 +57,7 @@ def _case(ctx: Context, case: Case) -> str:
     table = ctx.table(case)
     with_model = any(metric.key == "accuracy" for metric in table.metrics)
     tiles = present(table, _TILES if with_model else _TILES_WITHOUT_MODEL)
-    parts = [f'<p class="lead">{_lead(table)}</p>']
+    parts = [f'<p class="lead">{_lead(ctx, table)}</p>']
     if case.problem:
         parts.append(notice(f"These trials must not be compared: {esc(case.problem)}", "bad"))
     parts.append(
@@ -61,37 +65,35 @@ def _case(ctx: Context, case: Case) -> str:
     )
     columns = present(table, _COLUMNS if with_model else _COLUMNS_WITHOUT_MODEL)
     parts.append(_ranking(ctx, case, table, columns))
-    parts.append(f'<div class="columns">{_asserts(case)}{_assumed(ctx, case)}</div>')
+    parts.append(_assumed(ctx, case))
     return "".join(parts)
 
 
-def _lead(table: CompareTable) -> str:
+def _lead(ctx: Context, table: CompareTable) -> str:
     """Say in one sentence who is first, by what, and by how much."""
-    first, metric = table.rows[0], table.ranked_by
+    metric = table.ranked_by
     if metric is None:
         return "No metric of these trials has a better side."
-    said = f"<b>{esc(first.policy)}</b> gives the most {metric.title.lower()}: <b>{esc(first.cells[metric.key].text)}</b>"
+    first = _winner(ctx, table, metric)
+    cell = first.cells[metric.key]
     if len(table.rows) == 1:
-        return f"<b>{esc(first.policy)}</b>: {metric.title.lower()} <b>{esc(first.cells[metric.key].text)}</b>."
-    other = table.rows[1] if first.policy == table.baseline else table.row(table.baseline)
-    versus = first.cells[metric.key].paired or _mirrored(first, other, metric)
-    if isinstance(versus, str):
-        return f"{said}{versus}."
-    tail = f", {percent(versus.ratio.mean)} against the baseline {esc(table.baseline)}"
-    sure = {"same": " (no difference shown)", "unclear": " (too few seeds to tell)"}.get(
-        versus.verdict, ""
+        return f"<b>{esc(first.policy)}</b>: {metric.title.lower()} <b>{esc(cell.text)}</b>."
+    said = (
+        f"<b>{esc(first.policy)}</b> gives the most {metric.title.lower()}: <b>{esc(cell.text)}</b>"
     )
-    return f"{said}{tail}{sure}."
+    return f"{said}{_lead_tail(ctx, table, first, metric)}."
 
 
-def _mirrored(first: CompareRow, other: CompareRow, metric: Metric) -> str:
-    """Compare a winning baseline with the runner-up."""
-    text = other.cells[metric.key].text
-    return (
-        f"; next comes <b>{esc(other.policy)}</b> with <b>{esc(text)}</b>"
-        if first is not other
-        else ""
-    )
+def _lead_tail(ctx: Context, table: CompareTable, first: CompareRow, metric: Metric) -> str:
+    versus = first.cells[metric.key].paired
+    if versus is not None:
+        sure = {"same": " (no difference shown)", "unclear": " (too few seeds to tell)"}
+        said = f", {change(metric, versus)} against the baseline {esc(table.baseline)}"
+        return said + sure.get(versus.verdict, "")
+    real = [r for r in _best_first(table, metric) if r is not first and not ctx.is_oracle(r.policy)]
+    if not real:
+        return ""
+    return f"; next comes <b>{esc(real[0].policy)}</b> with <b>{esc(real[0].cells[metric.key].text)}</b>"
 
 
 # --- tiles -----------------------------------------------------------------------------------------
@@ -99,12 +101,12 @@ def _mirrored(first: CompareRow, other: CompareRow, metric: Metric) -> str:
 
 def _tile(ctx: Context, table: CompareTable, metric: Metric) -> str:
     rows = _best_first(table, metric)
-    best = rows[0]
+    best = _winner(ctx, table, metric)
     cell = best.cells[metric.key]
     shown = [_strip(ctx, row, metric) for row in rows[:_MOST_STRIPS]]
     value, _, half = cell.text.partition(" ± ")
     number = f"{esc(value)} <small>± {esc(half)}</small>" if half else esc(value)
-    better = {"lower": "lower is better", "higher": "higher is better"}.get(metric.direction, "")
+    better = {"lower": "↓ is better", "higher": "↑ is better"}.get(metric.direction, "")
     return (
         f'<section class="tile"><h3 title="{esc(metric.doc)}">{esc(metric.title)}<small>{better}</small></h3>'
         f'<p class="value">{number}</p><p class="who">{ctx.swatch(best.policy)}{esc(best.policy)}'
@@ -115,23 +117,30 @@ def _tile(ctx: Context, table: CompareTable, metric: Metric) -> str:
 def _best_first(table: CompareTable, metric: Metric) -> list[CompareRow]:
     sign = -1.0 if metric.direction == "higher" else 1.0
 
-    def key(row: CompareRow) -> float:
+    def key(row: CompareRow) -> tuple[float, bool]:
         interval = row.cells[metric.key].interval
-        return math.inf if interval is None else sign * interval.mean
+        return (
+            math.inf if interval is None else sign * interval.mean,
+            row.policy != table.baseline,
+        )
 
     return sorted(table.rows, key=key)
+
+
+def _winner(ctx: Context, table: CompareTable, metric: Metric) -> CompareRow:
+    """Return the best policy that could be deployed: oracles are shown, but never crowned."""
+    rows = _best_first(table, metric)
+    return next((row for row in rows if not ctx.is_oracle(row.policy)), rows[0])
 
 
 def _against(cell: Cell, table: CompareTable) -> str:
     versus = cell.paired
     if versus is None or versus.verdict == "unclear":
         return ""
-    if not math.isfinite(versus.ratio.mean):
-        return f' <span class="{versus.verdict}">{versus.verdict}</span> than {esc(table.baseline)}'
-    arrow = "▲" if versus.ratio.mean > 0 else "▼"
+    arrow = "▲" if versus.difference.mean > 0 else "▼"
     if versus.verdict == "same":
-        return f' <span class="same">no difference to {esc(table.baseline)} shown</span>'
-    return f' <span class="{versus.verdict}">{arrow} {percent(versus.ratio.mean)}</span> against {esc(table.baseline)}'
+        return f' <span class="same">as {esc(table.baseline)}</span>'
+    return f' <span class="{versus.verdict}">{arrow} {change(cell.metric, versus)}</span> against {esc(table.baseline)}'
 
 
 def _strip(ctx: Context, row: CompareRow, metric: Metric) -> Strip:
@@ -150,18 +159,20 @@ def _strip(ctx: Context, row: CompareRow, metric: Metric) -> Strip:
 
 def _ranking(ctx: Context, case: Case, table: CompareTable, columns: Sequence[Metric]) -> str:
     series = over_time(ctx.run, case.trials)
+    top = _spark_top(table, series)
+    scale = BY_KEY["latency_p95_s"].text(top)
     head = "".join(
         f'<th data-sort tabindex="0" title="{esc(metric.doc)}">{esc(metric.title)}</th>'
         for metric in columns
     )
-    body = "".join(_ranking_row(ctx, table, row, columns, series) for row in table.rows)
+    body = "".join(_ranking_row(ctx, table, row, columns, (series, top)) for row in table.rows)
     ranked = table.ranked_by.title.lower() if table.ranked_by else "name"
     caption = (
         f"Ranked by {esc(ranked)}. Mean over seeds ± half of the 95 % interval; below it the difference to "
         f"<b>{esc(table.baseline)}</b>, paired by seed. {esc(' '.join(table.notes))} Click a heading to sort."
     )
     inner = (
-        f'<div class="scroll"><table id="ranking"><thead><tr><th>Policy</th><th class="left">p95 latency over time</th>'
+        f'<div class="scroll"><table id="ranking"><thead><tr><th>Policy</th><th class="left">p95 latency over time, 0 to {esc(scale)}</th>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
     return card("Policies, best first", inner, caption)
@@ -172,21 +183,21 @@ def _ranking_row(
     table: CompareTable,
     row: CompareRow,
     columns: Sequence[Metric],
-    series: Mapping[str, Table],
+    series: tuple[Mapping[str, Table], float],
 ) -> str:
     tags = _tags(ctx, table, row)
-    cells = "".join(_cell(table, row, metric) for metric in columns)
+    cells = "".join(_cell(ctx, table, row, metric) for metric in columns)
     kind = ' class="baseline"' if row.policy == table.baseline else ""
     return (
-        f"<tr{kind}><td>{ctx.swatch(row.policy)}<b>{esc(row.policy)}</b>{tags}<small>{len(row.seeds)} seed"
-        f'{"s" if len(row.seeds) != 1 else ""}</small></td><td class="left">{_spark(ctx, row.policy, series)}</td>'
+        f"<tr{kind}><td>{ctx.swatch(row.policy)}<b>{esc(row.policy)}</b><small>{tags}{len(row.seeds)} seed"
+        f'{"s" if len(row.seeds) != 1 else ""}</small></td><td class="left">{_spark(ctx, row.policy, *series)}</td>'
         f"{cells}</tr>"
     )
 
 
 def _tags(ctx: Context, table: CompareTable, row: CompareRow) -> str:
     tags = ['<span class="tag">baseline</span>'] if row.policy == table.baseline else []
-    if any(t.policy == row.policy and t.meta.get("oracle") for t in ctx.run.done):
+    if ctx.is_oracle(row.policy):
         tags.append('<span class="tag" title="It sees what no real policy can see">oracle</span>')
     if row.unstable:
         tags.append(
@@ -195,30 +206,33 @@ def _tags(ctx: Context, table: CompareTable, row: CompareRow) -> str:
     return "".join(tags)
 
 
-def _spark(ctx: Context, policy: str, series: Mapping[str, Table]) -> str:
-    rows = series.get(policy)
-    if rows is None:
+def _spark_top(table: CompareTable, series: Mapping[str, Table]) -> float:
+    """Return the common scale of the sparklines: the slowest stable policy, so that heights compare."""
+    stable = [row.policy for row in table.rows if not row.unstable]
+    shown = stable or [row.policy for row in table.rows]
+    return max((v for p in shown if p in series for v in _known(series[p]["p95"])), default=0.0)
+
+
+def _known(values: FloatArray) -> list[float]:
+    kept: list[float] = values[np.isfinite(values)].tolist()
+    return kept
+
+
+def _spark(ctx: Context, policy: str, series: Mapping[str, Table], top: float) -> str:
+    known = _known(series[policy]["p95"]) if policy in series else []
+    if not known:
         return ""
-    known = rows["p95"][[math.isfinite(v) for v in rows["p95"]]]
-    if len(known) == 0:
-        return ""
-    top = float(known.max())
     latency = BY_KEY["latency_p95_s"]
-    words = f"{policy}: p95 latency by time of emission, {latency.text(float(known.min()))} to {latency.text(top)}"
-    return (
-        sparkline(rows["p95"], ctx.looks[policy], top, words)
-        + f"<small>up to {esc(latency.text(top))}</small>"
-    )
+    span = f"{latency.text(min(known))} to {latency.text(max(known))}"
+    words = f"{policy}: p95 latency by time of emission, {span}"
+    return sparkline(series[policy]["p95"], ctx.looks[policy], top, words)
 
 
-def _cell(table: CompareTable, row: CompareRow, metric: Metric) -> str:
+def _cell(ctx: Context, table: CompareTable, row: CompareRow, metric: Metric) -> str:
     cell = row.cells[metric.key]
     value = "" if cell.interval is None else repr(cell.interval.mean)
-    best = (
-        _best_first(table, metric)[0] is row
-        and metric.direction != "none"
-        and cell.interval is not None
-    )
+    known = metric.direction != "none" and cell.interval is not None
+    best = known and _winner(ctx, table, metric) is row
     few = (
         ' <span title="fewer than five seeds">*</span>'
         if cell.few and cell.interval and cell.interval.n > 1
@@ -226,19 +240,15 @@ def _cell(table: CompareTable, row: CompareRow, metric: Metric) -> str:
     )
     under = ""
     if cell.paired is not None:
-        versus = cell.paired
-        text = (
-            percent(versus.ratio.mean)
-            if math.isfinite(versus.ratio.mean)
-            else _signed(metric, versus.difference.mean)
-        )
-        under = f'<small class="{versus.verdict}" title="{versus.verdict}">{esc(text)}</small>'
+        word = cell.paired.verdict
+        under = f'<small class="{word}" title="{word}">{esc(change(metric, cell.paired))}</small>'
     kind = ' class="best"' if best and len(table.rows) > 1 else ""
-    return f'<td{kind} data-value="{value}">{esc(cell.text)}{few}{under}</td>'
-
-
-def _signed(metric: Metric, value: float) -> str:
-    return ("+" if value > 0 else "") + metric.text(value)
+    shown, _, half = cell.text.partition(" ± ")
+    width, _, unit = half.partition(" ")
+    text = (
+        f"{esc(shown)} {esc(unit)}<small>± {esc(width)}{few}</small>" if half else esc(shown) + few
+    )
+    return f'<td{kind} data-value="{value}">{text}{under}</td>'
 
 
 # --- what went wrong, what was asserted, what is assumed ------------------------------------------------
@@ -270,22 +280,26 @@ def _axes(axes: Mapping[str, Any]) -> str:
     return "".join(f", {esc(name)} = {esc(value)}" for name, value in axes.items())
 
 
-def _asserts(case: Case) -> str:
-    found: dict[str, list[bool]] = {}
-    for trial in case.trials:
-        for item in trial.status.get("asserts") or trial.status.get("assertions") or ():
-            found.setdefault(str(item.get("text", "")), []).append(bool(item.get("passed")))
+def _targets(ctx: Context) -> str:
+    """Return the scenario's `assert:` limits against every policy, with ticks."""
+    found = ctx.run.asserts
     if not found:
-        body = '<p class="caption">This scenario asserts nothing. An <code>assert:</code> block gives a target, such as '
-        return card(
-            "Targets", body + "<code>p99_latency &lt;= 200 ms</code>, and an exit code.</p>"
-        )
+        return ""
     items = "".join(
-        f'<li><span class="mark {"better" if all(passed) else "worse"}">{"✓" if all(passed) else "✗"}</span>'
-        f'<code>{esc(text)}</code> <span class="same">{sum(passed)} of {len(passed)} trials</span></li>'
-        for text, passed in found.items()
+        f'<li><span class="mark {"better" if item.get("kept") else "worse"}">'
+        f"{'✓' if item.get('kept') else '✗'}</span>{_who(ctx, item)}<code>{esc(item.get('text', ''))}</code> "
+        f'<span class="same">found {esc(item.get("found", "-"))}</span></li>'
+        for item in found
     )
-    return card("Targets", f'<ul class="ticks">{items}</ul>')
+    kept = sum(bool(item.get("kept")) for item in found)
+    return card(f"Targets: {kept} of {len(found)} kept", f'<ul class="ticks">{items}</ul>')
+
+
+def _who(ctx: Context, item: Mapping[str, Any]) -> str:
+    policy = str(item.get("policy", ""))
+    mark = ctx.swatch(policy) if policy in ctx.looks else ""
+    cell = f" ({esc(item['cell'])})" if item.get("cell") else ""
+    return f'<span class="for">{mark}{esc(policy)}{cell}</span>'
 
 
 def _assumed(ctx: Context, case: Case) -> str:
@@ -295,15 +309,15 @@ def _assumed(ctx: Context, case: Case) -> str:
         notes.append(
             f"Model <code>{esc(meta['model'])}</code>: answers come from the trained network itself."
         )
-    if meta.get("cost_as"):
+    if meta.get("model") and meta.get("cost_as"):
         notes.append(
             f"Time, energy and memory are those of <code>{esc(meta['cost_as'])}</code>, by roofline, not measured."
         )
-    if meta.get("usage_assumed"):
+    if meta.get("model") and meta.get("usage_assumed"):
         notes.append(
             "Which experts a token uses in it is mapped from the small model: an assumption, not a measurement."
         )
-    oracles = sorted({t.policy for t in case.trials if t.meta.get("oracle")})
+    oracles = [policy for policy in case.policies() if ctx.is_oracle(policy)]
     if oracles:
         notes.append(
             f"{esc(', '.join(oracles))}: an oracle. It sees the true mix and bounds what can be reached."
@@ -318,7 +332,7 @@ def _assumed(ctx: Context, case: Case) -> str:
         float(r["decision_share"]) for r in case.rows if r.get("decision_share") not in {None, ""}
     ]
     known = [value for value in share if math.isfinite(value)]
-    if known:
+    if known and meta.get("model"):
         notes.append(
             f"The policies' own work takes up to {esc(BY_KEY['decision_share'].text(max(known)))} of busy time."
         )

@@ -86,7 +86,9 @@ def _cumulative(
 
 
 def _slopes(ctx: Context, curves: _CurvesOf) -> Html:
-    made = {(case.slug,): _slope_table(ctx, curves[case.slug]) for case in ctx.cases}
+    made: dict[tuple[str, ...], str] = {
+        (case.slug,): _slope_table(ctx, curves[case.slug]) for case in ctx.cases
+    }
     caption = (
         f"Exponent b of regret ~ slots<sup>b</sup> over the second half, fitted per seed, from {MIN_STEPS} served slots "
         "per node on. 1: it loses as much per slot as before; 0.5: the order that theory allows a good learner."

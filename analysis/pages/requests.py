@@ -22,7 +22,7 @@ def build(ctx: Context) -> Page:
     """Return the page."""
     if not ctx.cases:
         return nothing("requests", "Requests", QUESTION)
-    blocks = (*_unstable(ctx), _tail(ctx), _time(ctx), _waterfall(ctx))
+    blocks: tuple[Panel | Html, ...] = (*_unstable(ctx), _tail(ctx), _time(ctx), _waterfall(ctx))
     return Page("requests", "Requests", QUESTION, blocks, (ctx.case_choice,), ctx.facts())
 
 

@@ -42,7 +42,7 @@ def swatch(look: Look) -> str:
 
 
 def sparkline(
-    values: FloatArray, look: Look, top: float, words: str, width: int = 120, height: int = 30
+    values: FloatArray, look: Look, top: float, words: str, width: int = 104, height: int = 34
 ) -> str:
     """Return a line from zero to `top`, gaps where values are missing; `words` is its tooltip."""
     known = np.isfinite(values)
