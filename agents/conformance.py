@@ -159,7 +159,11 @@ class _Script:
 
     def context(self, slot: int) -> ContextBlock:
         """Return what the router sees; the last node restarts once."""
-        counts = self._rng("counts", slot).integers(0, 20, (self._n, self._setup.clusters)) * 1.0
+        counts = (
+            self._rng("counts", slot)
+            .integers(0, 20, (self._n, self._setup.clusters))
+            .astype(np.float64)
+        )
         counts[self._n // 2] *= slot % 2  # a node that serves nothing now and then
         reset = np.zeros(self._n, dtype=np.bool_)
         reset[-1] = slot == _RESET_SLOT
@@ -192,7 +196,7 @@ class _Script:
                 decided.append(when)
                 plans.append(plan)
         rng, shape = self._rng("feedback", slot), (len(rows), self._setup.clusters)
-        count = rng.integers(0, 5, shape) * 1.0
+        count = rng.integers(0, 5, shape).astype(np.float64)
         reward = np.asarray(rng.random(shape) * (count > 0.0), dtype=np.float64)
         block = FeedbackBlock(
             slot, np.array(rows, int), np.array(decided, int), plans, reward, count

@@ -107,7 +107,7 @@ class Nets:
         picks = np.stack(
             [rngs[r].integers(0, memory.size[r], size=(steps, self.batch)) for r in rows.tolist()]
         )
-        scale = self.clusters / memory.precision(rows)
+        scale = self.clusters / memory.precision(rows) / self.batch
         pull = torch.from_numpy((_PULL / records).astype(np.float32)).unsqueeze(1)
         for step in range(steps):
             x, y, w = memory.take(rows, picks[:, step], scale)
