@@ -11,7 +11,7 @@ from agents.hosting.model import HostedModel, LoadModel, load_model
 from agents.hosting.shard import Shard
 from agents.routers import ROUTERS
 from sim.errors import HostError, SimError
-from sim.ports import HostSpec
+from sim.ports import Host, HostSpec
 from sim.registry import Registry
 
 
@@ -37,7 +37,7 @@ class InlineHandle:
         strict: Pass arguments and results through pickle, so that nothing can be shared by mistake.
     """
 
-    def __init__(self, shard: int, host: Shard, strict: bool) -> None:
+    def __init__(self, shard: int, host: Host, strict: bool) -> None:
         self._shard, self._host, self._strict = shard, host, strict
 
     def call(self, method: str, *args: Any) -> Answer:

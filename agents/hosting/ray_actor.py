@@ -15,7 +15,7 @@ from agents.hosting.ray_session import RaySession, worker_environment
 from agents.hosting.shard import Shard
 from agents.routers import ROUTERS
 from sim.errors import HostError, SimError
-from sim.ports import HostSpec
+from sim.ports import Host, HostSpec
 from sim.registry import Registry
 
 
@@ -26,7 +26,7 @@ class HostActor:
     """
 
     def __init__(self) -> None:
-        self._host: Shard | None = None
+        self._host: Host | None = None
 
     def start(self, spec: HostSpec, load: LoadModel, routers: Registry) -> None:
         """Make the shard."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import sim
 from agents.hosting.threads import THREADS
+from sim.errors import HostError
 
 
 class RaySession:
@@ -19,6 +20,9 @@ class RaySession:
         address: "local" starts a cluster of this process's own; else an address that `ray.init`
             understands.
         num_cpus: CPUs that an own local cluster offers; None for all.
+
+    Raises:
+        HostError: There is no Ray at the address, or it refuses.
     """
 
     def __init__(self, address: str = "local", num_cpus: int | None = None) -> None:
@@ -32,7 +36,13 @@ class RaySession:
         self._own = not self.ray.is_initialized()
         if self._own:
             local = {"num_cpus": num_cpus, "include_dashboard": False} if self.local else {}
+            self._connect(address, local)
+
+    def _connect(self, address: str, local: dict[str, Any]) -> None:
+        try:
             self.ray.init(address=address, log_to_driver=False, logging_level="error", **local)
+        except Exception as error:
+            raise HostError(f"cannot start or reach Ray at {address!r}: {error}") from error
 
     def close(self) -> None:
         """Leave the cluster, and end it if this session started it; twice is harmless."""

@@ -74,9 +74,10 @@ class Assessor:
         known = np.array([block.scorer.knows(plan) for plan in part.plan], np.bool_)
         chosen = self._chosen(part, query, known)
         for row in np.unique(part.row[chosen]).tolist():
-            entries = np.flatnonzero(part.row == row)
-            value = np.array([self._accuracy(part, e, bool(known[e])) for e in entries.tolist()])
-            expected[row] = (value * part.count[entries]).sum() / part.count[entries].sum()
+            first, last = np.searchsorted(part.row, (row, row + 1)).tolist()
+            value = np.array([self._accuracy(part, e, bool(known[e])) for e in range(first, last)])
+            count = part.count[first:last]
+            expected[row] = (value * count).sum() / count.sum()
 
     def _chosen(self, part: _Part, query: AssessInput, known: BoolArray) -> BoolArray:
         """Choose entries: all of a block or node that costs little, else those of sampled rows.
@@ -110,7 +111,7 @@ class Assessor:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The entries of one block, in the query's order."""
+    """The entries of one block, in the query's order: sorted by row."""
 
     row: IntArray
     plan: Sequence[Plan]

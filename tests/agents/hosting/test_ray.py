@@ -17,7 +17,7 @@ from agents.hosting.ray_session import RaySession, worker_environment
 from sim.config import PolicySpec
 from sim.errors import HostError, UnknownName
 from sim.plans import TopK
-from tests.agents.hosting.jobs import misbehave
+from tests.agents.hosting.jobs import Unwilling, misbehave
 from tests.agents.hosting.tiny import (
     TINY_ROUTERS,
     Engine,
@@ -78,12 +78,13 @@ def test_a_dead_actor_names_shard_and_slot_and_stays_dead(
 
 def test_tasks_isolate_failures_and_deaths(cluster: RaySession) -> None:
     done: dict[int, Any] = {}
-    items = ["a", "raise", "os-exit", "threads"]
+    items: list[Any] = ["a", "raise", "os-exit", "threads", Unwilling()]
     run_all(misbehave, items, jobs=2, ray_address="local", on_done=done.__setitem__)
     assert (done[0], done[3]) == ("a", "1")
     assert (done[1].stage, done[1].message) == ("run", "ValueError: no such luck")
     assert isinstance(done[2], TrialFailure)
     assert done[2].stage == "worker"
+    assert done[4].stage == "transfer"
     assert cluster.ray.is_initialized()
 
 

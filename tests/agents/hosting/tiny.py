@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agents.hosting.blocks import make_specs, shard_of
+from agents.hosting.model import HostedModel
 from sim.arrays import BoolArray, FloatArray, IntArray
 from sim.config import Hardware, ModelSpec, NodeSpec, PolicySpec, World
 from sim.plans import Merged, Plan, Single, TopK, uniform
@@ -190,12 +191,12 @@ class Broken(Listener):
 CHIP = Hardware("chip", 1e9, 1e9, 1e9, 1e9, 0.0, 0.0, 1.0, 2.0)
 
 
-def tiny_world(nodes: int = 16, checkpoint: str = "moody", sample: float = 0.5) -> World:
+def tiny_world(checkpoint: str = "moody", sample: float = 0.5, experts: int = E) -> World:
     """Return a world of edge nodes: three have a fixed plan, the last only forwards."""
-    plans: dict[int, Plan] = {3: TopK(2), 7: Single(1), 11: uniform(E)}
+    plans: dict[int, Plan] = {3: TopK(2), 7: Single(1), 11: uniform(experts)}
     specs = tuple(
-        NodeSpec(i, f"n{i}", "edge", CHIP, servers=int(i != nodes - 1 or i == 0), plan=plans.get(i))
-        for i in range(nodes)
+        NodeSpec(i, f"n{i}", "edge", CHIP, servers=int(i != 15), plan=plans.get(i))
+        for i in range(16)
     )
     return World(
         "tiny", 5, 80.0, 0.0, 10.0, specs, (), (), model=ModelSpec(checkpoint, None),
@@ -225,6 +226,7 @@ class Engine:
     block_size: int = 4
     crashed: int = 5
     down: tuple[int, ...] = (3, 4)
+    model: HostedModel = field(default_factory=TinyModel)
     said: Transcript = field(default_factory=Transcript)
     due: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     fresh: list[NewPlan] = field(default_factory=list)
@@ -239,7 +241,7 @@ class Engine:
         self.nodes = sorted(node for spec in specs for _, nodes in spec.blocks for node in nodes)
         self.next_id = self.plan_count = 0
         for node in self.nodes:
-            self._adopt(node, -1, self.world.nodes[node].plan or uniform(E))
+            self._adopt(node, -1, self.world.nodes[node].plan or uniform(self.model.card.experts))
         for slot in range(self.slots):
             self._boundary(slot)
         self._assess()
@@ -258,7 +260,10 @@ class Engine:
         rng = np.random.default_rng([11, slot])
         served = []
         for node in self.nodes if slot else ():
-            count, inputs = int(rng.integers(0, _MOST)), rng.integers(0, P, _MOST)
+            count, inputs = (
+                int(rng.integers(0, _MOST)),
+                rng.integers(0, self.model.card.pool_size, _MOST),
+            )
             delays, audits = rng.integers(0, 4, _MOST), rng.random(_MOST) < 0.6
             if node == self.crashed and slot in self.down:
                 continue
@@ -275,7 +280,8 @@ class Engine:
         served, due = self._serve(slot), sorted(self.due.pop(slot, []))
         up = [n for n in self.nodes if not (n == self.crashed and slot in self.down)]
         restarted = [self.crashed] if slot == max(self.down) + 1 else []
-        mix = np.random.default_rng([3, slot]).dirichlet(np.ones(M), len(self.world.nodes))
+        tasks = np.ones(len(self.model.card.tasks))
+        mix = np.random.default_rng([3, slot]).dirichlet(tasks, len(self.world.nodes))
         fresh, self.fresh = self.fresh, []
         futures = []
         for shard, handle in enumerate(self.handles):
@@ -304,7 +310,7 @@ class Engine:
                 self._adopt(decision.node, slot, decision.plan)
 
     def _assess(self) -> None:
-        tasks = TinyModel().task_of
+        tasks = self.model.task_of
         for shard, handle in enumerate(self.handles):
             log = [r for r in self.log if self._owner(r[2]) == shard]
             query = query_of([(r[0], r[2], r[4], int(tasks[r[3]])) for r in log])
