@@ -49,7 +49,8 @@ class NewCell:
 class Tree:
     """Leaves of the longest-edge bisection of the simplex; a leaf stands for its centroid.
 
-    Arrays have one row per leaf; rows from `size` on are spare.
+    Arrays have one row per leaf; rows from `size` on are spare. A new tree is empty until `restart`
+    plants it.
 
     Args:
         experts: K.
@@ -65,7 +66,6 @@ class Tree:
         self.experts, self.max_active, self.max_leaves = experts, max_active, max_leaves
         self.next_cell = 0
         self._allocate(16)
-        self.restart(0)
 
     def _allocate(self, rows: int) -> None:
         k = self.experts

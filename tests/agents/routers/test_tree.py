@@ -10,8 +10,14 @@ import pytest
 from agents.routers.tanbr.tree import SplitRule, Tree
 
 
+def planted(experts, most, active=99):
+    tree = Tree(experts, active, most)
+    tree.restart(0)
+    return tree
+
+
 def grown(experts, splits, seed=0, active=99):
-    tree = Tree(experts, active, 10_000)
+    tree = planted(experts, 10_000, active)
     rng = np.random.default_rng(seed)
     for _ in range(splits):
         tree.split(int(rng.integers(tree.size)))
@@ -67,7 +73,7 @@ def test_credit_splits_a_ripe_leaf_once_and_names_its_children():
     rule = SplitRule(c=0.5, nu=1.0, rho=0.7)
     need = rule.threshold(0, 1)
     assert need > 1
-    tree = Tree(3, 3, 10)
+    tree = planted(3, 10)
     for _ in range(need - 1):
         assert tree.credit(0, rule, 1) == []
     left, right = tree.credit(0, rule, 1)
@@ -80,14 +86,14 @@ def test_credit_splits_a_ripe_leaf_once_and_names_its_children():
 
 def test_the_tree_stops_at_its_limit():
     rule = SplitRule(c=1e-6, nu=1.0, rho=0.9)
-    tree = Tree(3, 3, 4)
+    tree = planted(3, 4)
     for _ in range(20):
         tree.credit(int(tree.cell[0]), rule, 1)
     assert tree.size == 4
 
 
 def test_one_expert_has_nothing_to_split():
-    tree = Tree(1, 1, 10)
+    tree = planted(1, 10)
     assert tree.credit(0, SplitRule(1e-6, 1.0, 0.5), 1) == []
     assert tree.restart(3)
     assert tree.size == 1
