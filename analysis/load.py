@@ -8,18 +8,21 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analysis.summary import summarise
-from sim.arrays import AnyArray
 from sim.errors import InputError
 from sim.records import SCHEMA, Table, Tables, columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sim.arrays import AnyArray
 
 _FIXED = ("id", "policy", "seed", "status")
 

@@ -6,9 +6,11 @@ Tables, figures and the command line all read this table, so a metric is named a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Direction = Literal["lower", "higher", "none"]
 Unit = Literal["s", "bytes", "share", "points", "per_s", "j", "flop", "count"]
@@ -66,8 +68,11 @@ class Metric:
         size, name = self.scale(value)
         places = decimals(half_width / size, value / size)
         shown = round(value / size, places) + 0.0  # no "-0.00"
-        text = f"{shown:.{places}f} ± {half_width / size:.{places}f} {name}".rstrip()
-        return text.replace("-", MINUS)
+        half = f"{half_width / size:.{places}f}"
+        text = (
+            f"{shown:.{places}f} ± {half} {name}" if float(half) else f"{shown:.{places}f} {name}"
+        )
+        return text.rstrip().replace("-", MINUS)
 
 
 def digits(value: float, most: int = 6) -> str:

@@ -6,15 +6,18 @@ Nothing here grows with the number of requests, except inside DuckDB.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.load import Run, Trial
-from sim.arrays import AnyArray, FloatArray
 from sim.records import FAULTS, MEMORY, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from analysis.load import Run, Trial
+    from sim.arrays import AnyArray, FloatArray
 
 # above this many returned requests the tail comes from a t-digest instead of a full sort
 EXACT_ROWS = 3_000_000

@@ -8,16 +8,19 @@ nothing. Gated plans are not merges, so theirs may be negative.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analysis.stats import Interval, t_interval, t_quantile
 from analysis.summary import routed_nodes
-from sim.arrays import FloatArray
-from sim.records import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sim.arrays import FloatArray
+    from sim.records import Table
 
 MIN_STEPS = 200  # node-slots with service per node, below which a tail slope says nothing
 
@@ -72,6 +75,8 @@ def curve(slots: Table, meta: Mapping[str, Any]) -> Curve:
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = np.cumsum(sampled) / np.cumsum(samples) * np.cumsum(served) / len(nodes)
         tv = context / counted
+    # after the last arrival a slot serves a handful, whose mix says nothing of the estimate
+    tv[math.ceil(float(meta["duration_s"]) / float(meta["slot_s"]) - 1e-9) :] = np.nan
     at = np.arange(1, length + 1, dtype=np.float64)
     return Curve(
         at, np.cumsum(realised) / len(nodes), expected, tv, float(served.sum()) / len(nodes)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.load import open_run
 from analysis.pages import compare, memory, nodes, overview, regret, requests
 from analysis.pages.context import Context
 from analysis.pages.footer import footer
 from analysis.pages.html import Page, Panel, document, guard, script
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 _BUILDERS = (overview.build, compare.build, regret.build, memory.build, requests.build, nodes.build)
 _ONE_FILE_BYTES = (

@@ -7,13 +7,15 @@ The unit of replication is the seed. Requests within one run are correlated and 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from sim.arrays import FloatArray
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sim.arrays import FloatArray
 
 FEW = 5  # below this, figures show dots without intervals and tables flag theirs
 _ROUNDING = 1e-9  # relative; two sums of the same terms in another order differ by less

@@ -7,13 +7,16 @@ its own summary and no plotting library is loaded. NaN says that a number does n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.arrays import AnyArray, BoolArray, FloatArray
 from sim.records import DROPS, Table, Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sim.arrays import AnyArray, BoolArray, FloatArray
 
 # A station is unstable when its number in system both keeps rising and rises by more than chance can explain. The
 # values were calibrated on M/M/1 queues (tests/analysis/test_stability.py has the rates of both errors).

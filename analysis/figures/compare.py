@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.compare import Cell, CompareRow, CompareTable
 from analysis.figures import style
-from analysis.figures.style import Looks
 from analysis.metrics import BY_KEY, MINUS, Metric
 from analysis.stats import FEW, Paired
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     import plotly.graph_objects as go
+
+    from analysis.compare import Cell, CompareRow, CompareTable
+    from analysis.figures.style import Looks
 
 _LOG_FROM = 12.0  # ratio of latencies above which a linear axis hides the fast policies
 _SMALLEST, _LARGEST = 12.0, 42.0  # marker diameters, px
@@ -79,7 +81,7 @@ def pareto(
     fig.update_xaxes(rangemode="tozero")
     means = [mean_of(row, latency) for row in rows]
     if max(means) > _LOG_FROM * min(means):
-        fig.update_xaxes(**style.log_axis(x.title))
+        fig.update_xaxes(**style.log_axis(x.title, min(means) / x.size, max(means) / x.size))
     for deadline_s in deadlines_s:
         style.vertical(fig, deadline_s / x.size, f"deadline {latency.text(deadline_s)}", style.BAD)
     return fig

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.compare import CompareTable
 from analysis.figures import style
 from analysis.figures.compare import Axis, mean_of
-from analysis.figures.style import Looks
 from analysis.metrics import BY_KEY
 from analysis.stats import FEW
-from sim.arrays import FloatArray
 from sim.records import MEMORY
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import plotly.graph_objects as go
+
+    from analysis.compare import CompareTable
+    from analysis.figures.style import Looks
+    from sim.arrays import FloatArray
 
 # muted, so that no category is taken for a policy
 CATEGORY_COLORS: Mapping[str, str] = {

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analysis.figures import style
-from sim.arrays import FloatArray
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import plotly.graph_objects as go
+
+    from sim.arrays import FloatArray
 
 MOST_ROWS = 400  # nodes in one heat map
 _FORCED = 400  # nodes up to which the map is relaxed; above, nodes stand on a circle
@@ -79,7 +81,7 @@ def heat(
         x=style.light(t_s), y=[style.plain(name) for name in names], z=style.light(shown),
         name=quantity.title, zmin=span[0], zmax=span[1], colorscale=quantity.colors,
         hoverongaps=False, ygap=1 if len(names) <= 60 else 0,
-        colorbar={"title": {"text": quantity.unit, "side": "right", "font": {"size": 12}}, "thickness": 14, "outlinewidth": 0},
+        colorbar={"title": {"text": quantity.unit, "side": "right", "font": {"size": 12}}, "thickness": 14, "len": 1, "ypad": 0, "outlinewidth": 0},
         hovertemplate=f"%{{y}}, %{{x:.5~g}} s: %{{z:.4~g}} {quantity.unit}<extra></extra>",
     )  # fmt: skip
     fig.update_yaxes(type="category", range=[len(names) - 0.5, -0.5], showgrid=False, nticks=50)

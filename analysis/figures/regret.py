@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.figures import style
-from analysis.figures.style import Look, Looks
 from analysis.regret import Curve, band
 from analysis.stats import FEW
-from sim.arrays import FloatArray
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from analysis.figures.style import Look, Looks
+    from sim.arrays import FloatArray
 
 Curves = Mapping[str, Sequence[Curve]]  # policy -> one per seed
 Marks = Sequence[tuple[float, str]]  # slot, word

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analysis.figures import style
 from analysis.figures.compare import Axis
-from analysis.figures.style import Looks
 from analysis.metrics import BY_KEY
-from analysis.queries import Tail
-from sim.records import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import plotly.graph_objects as go
+
+    from analysis.figures.style import Looks
+    from analysis.queries import Tail
+    from sim.records import Table
 
 LATENCY = BY_KEY["latency_p99_s"]
 # stages of a request's life; muted, so that no stage is taken for a policy
@@ -34,7 +36,8 @@ def tail(tails: Mapping[str, Tail], looks: Looks, deadlines_s: Sequence[float] =
     fig = style.figure(
         f"Share of returned requests slower than a latency ({axis.unit})", "", "", height=480
     )
-    fig.update_xaxes(**style.log_axis(f"Latency ({axis.unit})"))
+    ends = [end / axis.size for t in tails.values() for end in t.latency_s[[0, -1]]]
+    fig.update_xaxes(**style.log_axis(f"Latency ({axis.unit})", min(ends), max(ends)))
     fig.update_yaxes(**style.log_axis("Share slower") | {"tickformat": "~p"})
     for policy in sorted(tails):
         found, look = tails[policy], looks[policy]

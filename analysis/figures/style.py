@@ -5,16 +5,17 @@ Figures are read in colour, in grey and by colour-blind readers, hence three sig
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.arrays import AnyArray
-
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from sim.arrays import AnyArray
 
 # Source: Okabe and Ito 2008, Color Universal Design. Deviation: yellow is darkened, since the
 # original is too faint on white.
@@ -142,13 +143,17 @@ def template() -> go.layout.Template:
     )  # fmt: skip
 
 
-def log_axis(title: str) -> dict[str, Any]:
-    """Return a logarithmic axis with a labelled tick per decade and fine lines between."""
-    return {
-        "type": "log", "dtick": 1, "title_text": title, "exponentformat": "none",
-        "tickformat": "~r",
+def log_axis(title: str, low: float = 0.0, high: float = 0.0) -> dict[str, Any]:
+    """Return a logarithmic axis: a label per decade, or at 1, 2, 5 where `low` to `high` is short."""
+    axis: dict[str, Any] = {
+        "type": "log", "dtick": 1, "title_text": title, "exponentformat": "none", "tickformat": "~r",
         "minor": {"ticks": "outside", "ticklen": 2, "dtick": "D1"},
     }  # fmt: skip
+    if 0.0 < low < high < 100.0 * low:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        steps = [digit * 10.0**k for k in decades for digit in (1, 2, 5)]
+        axis |= {"tickvals": [s for s in steps if 0.9 * low <= s <= 1.1 * high], "dtick": None}
+    return axis
 
 
 def moments(fig: go.Figure, marks: Sequence[tuple[float, str]]) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from analysis.compare import CompareRow, CompareTable
 from analysis.figures import compare as draw
 from analysis.metrics import BY_KEY, Metric
 from analysis.pages.context import Case, Context, nothing, present
 from analysis.pages.html import Choice, Html, Page, Panel, card, esc, notice, shown_when, variants
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import plotly.graph_objects as go
+
+    from analysis.compare import CompareRow, CompareTable
 
 QUESTION = "What is traded for what, and is the difference real?"
 _LATENCIES = ("latency_p99_s", "latency_p95_s", "latency_p50_s", "latency_mean_s")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.compare import CompareTable, compare_table
 from analysis.figures.style import Looks, looks
-from analysis.load import Run, Trial
 from analysis.metrics import BY_KEY, Metric
 from analysis.pages.html import Choice, Page, notice, slugs
 from analysis.pages.svg import swatch
 from sim.errors import InputError
 from sim.units import format_s
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from analysis.load import Run, Trial
 
 
 @dataclass(frozen=True, slots=True)

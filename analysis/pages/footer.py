@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analysis.load import Run
 from analysis.pages.html import esc
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analysis.load import Run
 
 
 def footer(run: Run) -> str:
@@ -57,6 +60,8 @@ def _sha(value: Any) -> str:
 
 def _commands(run: Run) -> str:
     argv = [str(word) for word in _session(run).get("argv") or ()]
+    if argv and argv[0].endswith((".py", "/moedge")):
+        argv[0] = "moedge"
     lines = [shlex.join(argv)] if argv else []
     if run.done:
         lines.append(f"moedge verify {shlex.quote(run.done[0].id)}")

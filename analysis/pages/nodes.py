@@ -13,10 +13,11 @@ from analysis.load import Trial, natural
 from analysis.pages.context import Case, Context, nothing, shown_seed_note
 from analysis.pages.html import Choice, Page, Panel, Row, esc
 from analysis.queries import Heat, events, heat
-from sim.arrays import FloatArray
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from sim.arrays import FloatArray
 
 QUESTION = "Which nodes misbehave, and when?"
 

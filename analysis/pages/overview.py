@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.compare import Cell, CompareRow, CompareTable
 from analysis.figures.compare import change
 from analysis.metrics import BY_KEY, Metric
 from analysis.pages.context import Case, Context, nothing, present
@@ -16,8 +14,13 @@ from analysis.pages.html import Html, Page, card, esc, notice, shown_when
 from analysis.pages.svg import Strip, sparkline, strips
 from analysis.queries import over_time
 from analysis.stats import FEW
-from sim.arrays import FloatArray
-from sim.records import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from analysis.compare import Cell, CompareRow, CompareTable
+    from sim.arrays import FloatArray
+    from sim.records import Table
 
 QUESTION = "Did it work, and who wins?"
 _TILES = (
@@ -139,7 +142,7 @@ def _against(cell: Cell, table: CompareTable) -> str:
         return ""
     arrow = "▲" if versus.difference.mean > 0 else "▼"
     if versus.verdict == "same":
-        return f' <span class="same">as {esc(table.baseline)}</span>'
+        return f' <span class="same" title="no difference shown">≈ {esc(table.baseline)}</span>'
     return f' <span class="{versus.verdict}">{arrow} {change(cell.metric, versus)}</span> against {esc(table.baseline)}'
 
 
@@ -245,9 +248,7 @@ def _cell(ctx: Context, table: CompareTable, row: CompareRow, metric: Metric) ->
     kind = ' class="best"' if best and len(table.rows) > 1 else ""
     shown, _, half = cell.text.partition(" ± ")
     width, _, unit = half.partition(" ")
-    text = (
-        f"{esc(shown)} {esc(unit)}<small>± {esc(width)}{few}</small>" if half else esc(shown) + few
-    )
+    text = f"{esc(shown)} {esc(unit)}<small>± {esc(width)}{few}</small>" if half else esc(shown)
     return f'<td{kind} data-value="{value}">{text}{under}</td>'
 
 

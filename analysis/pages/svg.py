@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.figures.style import GRID, INK, MUTED, Look
 from analysis.pages.html import esc
-from sim.arrays import FloatArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sim.arrays import FloatArray
 
 _SHAPES = {
     "circle": '<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"/>',
