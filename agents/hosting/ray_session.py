@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import sysconfig
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import sim
 from agents.hosting.threads import THREADS
 from sim.errors import HostError
+
+_KNOCK_S = 5.0  # wall time that a cluster gets to accept a connection
 
 
 class RaySession:
@@ -40,6 +43,7 @@ class RaySession:
 
     def _connect(self, address: str, local: dict[str, Any]) -> None:
         try:
+            _probe(address)
             self.ray.init(address=address, log_to_driver=False, logging_level="error", **local)
         except Exception as error:
             raise HostError(f"cannot start or reach Ray at {address!r}: {error}") from error
@@ -49,6 +53,13 @@ class RaySession:
         if self._own and self.ray.is_initialized():
             self.ray.shutdown()
         self._own = False
+
+
+def _probe(address: str) -> None:
+    """Knock at host:port, because Ray itself goes on trying for minutes where nobody answers."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
 
 
 def worker_environment() -> dict[str, str]:

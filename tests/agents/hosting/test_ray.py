@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -86,6 +88,14 @@ def test_tasks_isolate_failures_and_deaths(cluster: RaySession) -> None:
     assert done[2].stage == "worker"
     assert done[4].stage == "transfer"
     assert cluster.ray.is_initialized()
+
+
+def test_an_address_where_no_ray_listens_is_refused_at_once() -> None:
+    code = "from agents.hosting.ray_session import RaySession; RaySession('127.0.0.1:1')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert "HostError: cannot start or reach Ray at '127.0.0.1:1'" in done.stderr
 
 
 def test_workers_import_from_where_this_process_does(monkeypatch: pytest.MonkeyPatch) -> None:

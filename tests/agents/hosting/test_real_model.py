@@ -16,7 +16,9 @@ def model() -> HostedModel:
 
 def drive(model: HostedModel, kind: str, shards: int) -> Transcript:
     world = tiny_world("builtin:stream", sample=0.05, experts=model.card.experts)
-    return Engine(world, slots=6, model=model).drive(InlineExecutor(load=lambda _: model), shards, kind)
+    return Engine(world, slots=6, model=model).drive(
+        InlineExecutor(load=lambda _: model), shards, kind
+    )
 
 
 @pytest.mark.parametrize("kind", ["tanbr", "best-oracle"])
