@@ -238,7 +238,7 @@ def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
         show_comparison(
             outcome.good(), baseline or grid.policies[0], outcome.axes, oracles_of(grid)
         )
-    say(f"results: {outcome.run_dir}")
+    say(f"results: {outcome.run_dir} (look at them: moedge report {outcome.run_dir})")
     found = measure(grid.scenario.assertions, outcome.good(), outcome.axes)
     for finding in found:
         say(str(finding))

@@ -90,6 +90,7 @@ def execute(  # noqa: PLR0913
     with grid.folder.locked():
         if fresh:
             grid.folder.clear()
+        grid.folder.sweep()
         division = divide(grid, retry_failed=retry_failed, again=again)
         provenance = _open(grid, [job.id for job in division.todo])
         launch = _here if in_process else _launcher(jobs, ray_address)
@@ -98,6 +99,7 @@ def execute(  # noqa: PLR0913
             launch(division.todo, _Noter(grid.folder, view))
         finally:
             view.end()
+            grid.folder.sweep()
             provenance.stop({"ran": len(division.todo), "finished": len(grid.folder.finished())})
         return _outcome(grid, len(division.todo))
 

@@ -208,7 +208,13 @@ class RunFolder:
 
     def forget(self, trial_id: str) -> None:
         """Take a trial's status away before it is run again, so that a kill leaves it undone."""
-        (self.trial(trial_id) / "status.json").unlink(missing_ok=True)
+        for name in ("status.json", "progress", "error.txt"):
+            (self.trial(trial_id) / name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove the half-written files of writers that were killed; call it under the lock."""
+        for path in sorted(self.root.rglob("*.tmp")):
+            path.unlink(missing_ok=True)
 
     def finished(self) -> list[str]:
         """Return the ids of the trials that finished well, sorted."""

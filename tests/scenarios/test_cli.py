@@ -131,6 +131,16 @@ def test_compare_json_lists_every_trial(here: Path) -> None:
     assert {t["load"] for t in facts["trials"]} == {"0.5", "1"}
 
 
+def test_the_number_of_jobs_changes_no_byte_of_the_summary(here: Path) -> None:
+    words = ("compare", "tiny.yaml", "--seeds", "1:3", "--policies", "local,least")
+    found = []
+    for jobs in ("1", "2"):
+        done = tiny.moedge(*words, "--jobs", jobs, "--out", f"jobs{jobs}", cwd=here)
+        assert done.returncode == 0, done.stderr
+        found.append(next(here.glob(f"jobs{jobs}/tiny/*/summary.csv")).read_bytes())
+    assert found[0] == found[1]
+
+
 def test_dry_run_shows_the_grid_and_writes_nothing(here: Path) -> None:
     done = call(
         "compare", "tiny.yaml", "--seeds", "0:7", "--set", "load=0.5,1", "--dry-run", "--json"

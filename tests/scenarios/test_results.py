@@ -196,3 +196,11 @@ def test_fresh_removes_results_and_keeps_the_lock(folder: RunFolder) -> None:
         folder.write_summary([{"x": 1}])
         folder.clear()
         assert [path.name for path in folder.root.iterdir()] == [".lock"]
+
+
+def test_half_written_files_are_swept_and_nothing_else(folder: RunFolder) -> None:
+    folder.write_record("a", Record({"drift": filled("drift", 3)}))
+    before = sorted(folder.root.rglob("*"))
+    folder.table("drift", "a").with_name("part.parquet.123.tmp").write_bytes(b"half")
+    folder.sweep()
+    assert sorted(folder.root.rglob("*")) == before
