@@ -1,4 +1,4 @@
-"""The eyes: reads run folders and tables, never live objects; statistics, figures and the dashboard.
+"""The eyes: reads run folders and tables, never live objects; statistics, figures, the dashboard.
 
 From `sim` only records and units may be imported.
 """

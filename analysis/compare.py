@@ -20,7 +20,7 @@ UNSTABLE = "unstable"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One metric of one policy. `unstable` counts seeds whose latency is no property of the system."""
+    """One metric of one policy; `unstable` counts seeds whose latency describes no system."""
 
     metric: Metric
     interval: Interval | None  # None: no value, or some seed unstable
@@ -157,7 +157,7 @@ def values(metric: Metric, rows: Mapping[int, Row]) -> dict[int, float]:
 
 
 def is_stable(row: Row) -> bool:
-    """Tell whether no queue of the run grew over its whole length (texts of a CSV file included)."""
+    """Tell whether no queue of the run grew over its whole length (texts of a CSV file too)."""
     return str(row.get("stable", True)) not in {"False", "false", "0"}
 
 

@@ -69,7 +69,7 @@ class Run:
         metas = [trial.meta for trial in self.done]
         return str(metas[0].get("name", self.root.parent.name)) if metas else self.root.parent.name
 
-    # --- small files -------------------------------------------------------------------------------
+    # --- small files ------------------------------------------------------------------------------
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
@@ -96,7 +96,7 @@ class Run:
 
     @cached_property
     def asserts(self) -> list[dict[str, Any]]:
-        """Return what came of the scenario's `assert:` block (asserts.json), empty when it has none.
+        """Return what came of the scenario's `assert:` block (asserts.json), empty without one.
 
         Each has `text` (the limit), `policy`, `cell` (axis values), `found` (text) and `kept`.
         """
@@ -111,7 +111,8 @@ class Run:
     def summaries(self) -> list[dict[str, Any]]:
         """Return one summary row per finished trial, with policy, seed and axes.
 
-        The row that the trial left in its status is taken; where there is none it is computed again.
+        The row that the trial left in its status is taken; where there is none it is computed
+        again.
         """
         rows = []
         for trial in self.done:
@@ -121,10 +122,10 @@ class Run:
             rows.append({**kept, **head, "workload_digest": digest})
         return rows
 
-    # --- tables ------------------------------------------------------------------------------------
+    # --- tables -----------------------------------------------------------------------------------
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
-        """Run a query and return its columns as numpy arrays: NaN for NULL floats, None for NULL texts."""
+        """Run a query and return its columns as arrays: NULL is NaN in floats, None in texts."""
         import duckdb
 
         if self._connection is None:
@@ -148,7 +149,8 @@ class Run:
         files = self.files(table, trials)
         if not files:
             raise InputError(
-                f"{self.root / table}: no table of these trials; run `moedge compare` again with --fresh"
+                f"{self.root / table}: no table of these trials; run `moedge compare` again with "
+                "--fresh"
             )
         source = "read_parquet(?, hive_partitioning=true, hive_types={'trial': VARCHAR})"
         return self.query(f"WITH t AS (SELECT * FROM {source}) {sql}", [files, *parameters])
@@ -191,7 +193,7 @@ def coded(values: AnyArray, words: Sequence[str] | None, dtype: str) -> AnyArray
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object, empty when there is none or it is damaged (a killed writer leaves that)."""
+    """Return a JSON object, empty when there is none or only a part (a killed writer)."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,6 +1,7 @@
-"""What is measured of a run, in one table: key in a summary, title, unit, which way is better, how it is written.
+"""What is measured of a run: key in a summary, title, unit, better side, how it is written.
 
-Tables, figures and the command line all read this table, so a metric is named and rounded in one place.
+Tables, figures and the command line all read this table, so a metric is named and rounded in one
+place.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _RETURNED = "isfinite(t_return_s)"
 _LATENCY = "(t_return_s - t_emit_s)"
 _BY_POLICY = "JOIN (SELECT unnest(?) AS trial, unnest(?) AS policy) USING (trial)"
 
-# --- latency ---------------------------------------------------------------------------------------
+# --- latency --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +83,19 @@ def over_time(run: Run, trials: Sequence[Trial], bins: int = 60) -> dict[str, Ta
     return {p: {k: v[rows["policy"] == p] for k, v in columns.items()} for p in policies}
 
 
-# --- single requests -------------------------------------------------------------------------------
+# --- single requests ------------------------------------------------------------------------------
 
 _STAMPS = (
-    "id, trial, source, server, t_emit_s, t_dispatch_s, t_enqueue_s, t_start_s, t_finish_s, t_return_s, "
+    "id, trial, source, server, t_emit_s, t_dispatch_s, t_enqueue_s, t_start_s, t_finish_s, "
+    "t_return_s, "
     "stall_s, service_s, batch_size, deadline_s, CAST(drop AS VARCHAR) AS drop, correct"
 )
 
 
 def interesting(run: Run, trial: Trial) -> list[tuple[str, int]]:
     """Return a handful of (why, request id) of one trial: slowest, p99, median, dropped, late."""
-    back = f"SELECT id, {_LATENCY} AS s, t_return_s - t_emit_s - deadline_s AS late FROM t WHERE {_RETURNED}"
+    late = f"{_LATENCY} - deadline_s"
+    back = f"SELECT id, {_LATENCY} AS s, {late} AS late FROM t WHERE {_RETURNED}"
     at = "SELECT id FROM ({}) ORDER BY abs(s - (SELECT quantile_cont(s, {}) FROM ({}))), id LIMIT 1"
     questions = {
         "slowest": f"SELECT id FROM ({back}) ORDER BY s DESC, id LIMIT 1",
@@ -117,7 +119,7 @@ def stamps(run: Run, trials: Sequence[Trial], ids: Sequence[int]) -> list[dict[s
     return [{k: v[i] for k, v in table.items()} for i in range(len(table["id"]))]
 
 
-# --- memory ----------------------------------------------------------------------------------------
+# --- memory ---------------------------------------------------------------------------------------
 
 
 def memory_stack(
@@ -125,10 +127,11 @@ def memory_stack(
 ) -> tuple[FloatArray, FloatArray]:
     """Return times (T,) and bytes by category (T, C) of one node, for stacked steps.
 
-    With more changes than `bins`, each bin shows its fullest moment, so that no peak is lost and the
-    categories still add up.
+    With more changes than `bins`, each bin shows its fullest moment, so that no peak is lost and
+    the categories still add up.
     """
-    sql = "SELECT t_s, CAST(category AS VARCHAR) AS category, bytes FROM t WHERE node = ? ORDER BY t_s"
+    names = "t_s, CAST(category AS VARCHAR) AS category, bytes"
+    sql = f"SELECT {names} FROM t WHERE node = ? ORDER BY t_s"
     rows = run.select("memory", [trial.id], sql, [node])
     t_s, levels = _levels(rows)
     end_s = float(trial.meta["end_s"])
@@ -161,7 +164,7 @@ def _fullest(
     return np.append(edges[:-1], end_s), np.vstack((levels[picked], levels[-1:]))
 
 
-# --- nodes -----------------------------------------------------------------------------------------
+# --- nodes ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,8 @@ def heat(run: Run, trial: Trial, bins: int = MOST_BINS) -> Heat:
     slots, nodes = int(meta["slots"]), len(meta["nodes"])
     group = max(1, math.ceil(slots / bins))
     sql = (
-        "SELECT node, slot // ? AS bin, sum(busy_s) AS busy, max(queue_max) AS queue, sum(dropped) AS dropped, "
+        "SELECT node, slot // ? AS bin, sum(busy_s) AS busy, max(queue_max) AS queue, "
+        "sum(dropped) AS dropped, "
         "sum(reward * served) FILTER (WHERE isfinite(reward)) / "
         "sum(served) FILTER (WHERE isfinite(reward)) AS reward, "
         "avg(reward_best - reward) FILTER (WHERE isfinite(reward_best - reward)) AS regret "
@@ -222,7 +226,7 @@ def events(run: Run, trial: Trial) -> list[tuple[float, str, int]]:
 
 
 def drifts(run: Run, trial: Trial, most: int = 6) -> list[float]:
-    """Return the slots in which the mix of some stream changed; none when they are too many to draw."""
+    """Return the slots in which the mix of some stream changed; none when too many to draw."""
     if not run.has("drift", [trial.id]):
         return []
     rows = run.select(
@@ -244,7 +248,7 @@ def _floats(values: AnyArray) -> AnyArray:
 
 
 def fullest_nodes(run: Run, trials: Sequence[Trial]) -> list[int]:
-    """Return node ids by the largest single category that any of the trials held on them, largest first."""
+    """Return node ids, first the one with the largest single category in any of the trials."""
     sql = "SELECT node, max(bytes) AS most FROM t GROUP BY node ORDER BY most DESC, node"
     found: list[int] = run.select("memory", [trial.id for trial in trials], sql)["node"].tolist()
     return found

@@ -1,7 +1,7 @@
 """Cumulative regret of a trial, its band over seeds, and how fast its tail grows.
 
-Regret of a node-slot is the accuracy of the best merge for the mix served, minus the reward. It is a
-matter of quality only. Every node-slot with service weighs the same; slots without service add
+Regret of a node-slot is the accuracy of the best merge for the mix served, minus the reward. It is
+a matter of quality only. Every node-slot with service weighs the same; slots without service add
 nothing. Gated plans are not merges, so theirs may be negative.
 """
 
@@ -29,8 +29,8 @@ MIN_STEPS = 200  # node-slots with service per node, below which a tail slope sa
 class Curve:
     """Cumulative regret per routed node of one trial, in accuracy times slots.
 
-    `realised` uses the rewards of the requests served; `expected` the expected reward of the plans on
-    a seeded sample of node-slots, scaled to all of them, NaN before the first sample.
+    `realised` uses the rewards of the requests served; `expected` the expected reward of the plans
+    on a seeded sample of node-slots, scaled to all of them, NaN before the first sample.
     """
 
     slot: FloatArray  # (K,), 1 for the first slot
@@ -114,8 +114,8 @@ def tail_slope(curves: Sequence[Curve]) -> Slope:
     1 means that nothing is learnt any more, 0.5 is the order that theory allows a good learner. A
     slope is fitted per seed by least squares on 50 log-spaced points.
 
-    Source: the regret order of Han et al. 2025 (arXiv 2509.19781). Deviation: the slope is measured,
-    not bounded.
+    Source: the regret order of Han et al. 2025 (arXiv 2509.19781). Deviation: the slope is
+    measured, not bounded.
     """
     steps = min(c.steps for c in curves)
     if steps < MIN_STEPS:

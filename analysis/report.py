@@ -1,7 +1,7 @@
 """The report: a folder of static pages that opens from a USB stick, with no server and no network.
 
-`index.html` and its sisters share one copy of plotly.js, a style sheet and a script; figures lie beside
-them as scripts that are loaded when a reader asks for them.
+`index.html` and its sisters share one copy of plotly.js, a style sheet and a script; figures lie
+beside them as scripts that are loaded when a reader asks for them.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def _data(folder: Path, page: Page, panel: Panel) -> dict[str, str]:
 
 
 def _write(path: Path, panel: str, figures: Mapping[str, str]) -> None:
-    # each figure is a text: the script parses a fresh copy per drawing, since Plotly changes what it draws
+    # each figure is a text: the script parses a fresh copy per drawing, since Plotly changes what
+    # it draws
     path.write_text(f"moedge.put({script(panel)},{script(figures)});\n", encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """Honest statistics over seeds: intervals with their n, differences paired by seed, verdicts.
 
-The unit of replication is the seed. Requests within one run are correlated and never counted as independent;
+The unit of replication is the seed. Requests within one run are correlated and never counted as
+independent;
 `batch_means` is there for the single run.
 """
 
@@ -24,7 +25,7 @@ Verdict = Literal["better", "same", "worse", "unclear"]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean over n values and an interval around it; `low` and `high` are NaN for a single value."""
+    """A mean over n values and an interval around it, NaN for a single value."""
 
     mean: float
     low: float
@@ -92,7 +93,8 @@ def bca_interval(
 ) -> Interval:
     """Return mean and bias-corrected accelerated bootstrap interval over seeds.
 
-    Source: Efron 1987, sections 2-6. Deviation: none; a constant sample has the interval of width zero.
+    Source: Efron 1987, sections 2-6. Deviation: none; a constant sample has the interval of width
+    zero.
     """
     x = finite(values)
     n = len(x)
@@ -128,7 +130,8 @@ def _bca_levels(x: FloatArray, boot: FloatArray, level: float) -> FloatArray:
 def ratio_interval(a: FloatArray, b: FloatArray, level: float = 0.95) -> Interval:
     """Return mean(a) / mean(b) - 1 for values paired by seed, with a Student interval.
 
-    Source: Cochran 1977, Sampling Techniques, section 6.4 (variance of a ratio estimator). Deviation: none.
+    Source: Cochran 1977, Sampling Techniques, section 6.4 (variance of a ratio estimator).
+    Deviation: none.
     """
     n = len(a)
     base = float(b.mean()) if n else math.nan
@@ -183,7 +186,7 @@ def verdict(difference: Interval, direction: str) -> Verdict:
 def batch_means(
     values: Sequence[float] | FloatArray, batches: int = 20, level: float = 0.95
 ) -> Interval:
-    """Return the mean of one run's correlated series and a Student interval over the means of its batches.
+    """Return the mean of one run's correlated series, with a Student interval over batch means.
 
     Args:
         values: The series in time order, warm-up removed by the caller.

@@ -1,7 +1,8 @@
 """One run in one flat row: what `compare` ranks, `summary.csv` keeps and the report shows.
 
-Everything is computed from the tables of a Record and its meta facts, with numpy alone, so that a trial can end with
-its own summary and no plotting library is loaded. NaN says that a number does not apply (no model, nothing served).
+Everything is computed from the tables of a Record and its meta facts, with numpy alone, so that a
+trial can end with its own summary and no plotting library is loaded. NaN says that a number does
+not apply (no model, nothing served).
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
     from sim.arrays import AnyArray, BoolArray, FloatArray
 
-# A station is unstable when its number in system both keeps rising and rises by more than chance can explain. The
-# values were calibrated on M/M/1 queues (tests/analysis/test_stability.py has the rates of both errors).
+# A station is unstable when its number in system both keeps rising and rises by more than chance
+# can explain. The
+# values were calibrated on M/M/1 queues (tests/analysis/test_stability.py has the rates of both
+# errors).
 _SEGMENTS = 20
 _SAMPLES_PER_SEGMENT = 5
 _LEAST_ARRIVALS = 100
@@ -33,15 +36,17 @@ def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
 
     Counts: `requests` = `returned` + `dropped` (+ per reason `dropped_<reason>`) + `in_flight`.
 
-    `latency_*_s` are over returned requests, from emission to return. Where `stable` is False they describe the length
-    of the run more than the system, and tables must say "unstable" instead.
+    `latency_*_s` are over returned requests, from emission to return. Where `stable` is False they
+    describe the length of the run more than the system, and tables must say "unstable" instead.
 
-    `deadline_miss` is the share of emitted requests that were dropped, or had a deadline and did not return within it
-    (unfinished ones included). A request without a deadline misses only when it is dropped.
+    `deadline_miss` is the share of emitted requests that were dropped, or had a deadline and did
+    not return within it (unfinished ones included). A request without a deadline misses only when
+    it is dropped.
 
-    `regret_*` are over node-slots of routed nodes with service, equal weight each: best merge minus reward, or minus
-    the plan's expected reward on the seeded sample. `memory_*` are over routed nodes, `utilisation` too (over all
-    serving nodes where none is routed), the latter up to the end of arrivals.
+    `regret_*` are over node-slots of routed nodes with service, equal weight each: best merge
+    minus reward, or minus the plan's expected reward on the seeded sample. `memory_*` are over
+    routed nodes, `utilisation` too (over all serving nodes where none is routed), the latter up to
+    the end of arrivals.
 
     Args:
         tables: The tables of a Record (category columns as codes).
@@ -63,12 +68,12 @@ def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def routed_nodes(meta: Mapping[str, Any]) -> list[int]:
-    """Return the ids of nodes whose plan the policy decides; of all serving nodes where there are none."""
+    """Return the nodes whose plan the policy decides; all serving nodes where there are none."""
     routed = [int(node["id"]) for node in meta["nodes"] if node["routed"]]
     return routed or [int(node["id"]) for node in meta["nodes"] if node["servers"] > 0]
 
 
-# --- requests --------------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 
 
 def _counts(requests: Table) -> dict[str, Any]:
@@ -94,7 +99,7 @@ def _latency(requests: Table) -> dict[str, float]:
 
 
 def in_time(requests: Table) -> BoolArray:
-    """Return which requests came back within their deadline (any return will do where there is none)."""
+    """Return which requests came back within their deadline; any return will do without one."""
     latency = requests["t_return_s"] - requests["t_emit_s"]
     allowed = np.where(np.isfinite(requests["deadline_s"]), requests["deadline_s"], np.inf)
     found: BoolArray = np.isfinite(latency) & (latency <= allowed)
@@ -116,7 +121,7 @@ def _usefulness(requests: Table, duration_s: float) -> dict[str, float]:
     }
 
 
-# --- quality ---------------------------------------------------------------------------------------------
+# --- quality --------------------------------------------------------------------------------------
 
 
 def mean(values: AnyArray) -> float:
@@ -141,13 +146,14 @@ def _quality(slots: Table, routed: list[int]) -> dict[str, float]:
     }
 
 
-# --- memory ----------------------------------------------------------------------------------------------
+# --- memory ---------------------------------------------------------------------------------------
 
 
 def memory_totals(memory: Table, routed: list[int], end_s: float) -> dict[str, float]:
-    """Return the peak over routed nodes, and the mean over time [0, end_s] and routed nodes, of resident bytes.
+    """Return the peak of resident bytes, and their mean over time [0, end_s] and routed nodes.
 
-    Changes at one instant count together: a swap that frees and fills at the same time has no peak in between.
+    Changes at one instant count together: a swap that frees and fills at the same time has no peak
+    in between.
     """
     missing = {"memory_peak_bytes": math.nan, "memory_mean_bytes": math.nan}
     if not memory or not routed:
@@ -170,7 +176,7 @@ def memory_totals(memory: Table, routed: list[int], end_s: float) -> dict[str, f
 def node_totals(
     node: AnyArray, t_s: AnyArray, category: AnyArray, amount: AnyArray
 ) -> tuple[AnyArray, FloatArray, FloatArray]:
-    """Turn the change log into total bytes per (node, instant), sorted: (node, t_s, total), each (rows,)."""
+    """Turn the change log into total bytes per (node, instant): (node, t_s, total), sorted."""
     order = np.lexsort(
         (t_s, category, node)
     )  # lexsort is stable: log order stays within one instant
@@ -187,7 +193,7 @@ def node_totals(
     return node[last], t_s[last], running[last]
 
 
-# --- work ------------------------------------------------------------------------------------------------
+# --- work -----------------------------------------------------------------------------------------
 
 
 def _work(
@@ -231,7 +237,7 @@ def _decision_share(tables: Tables, meta: Mapping[str, Any], routed: list[int]) 
 
 
 def batch_seconds(requests: Table, faults: Table, nodes: list[int], end_s: float) -> float:
-    """Sum the server seconds of all batches on some nodes; a batch cut short ends with its node's next crash."""
+    """Sum the server seconds of all batches on some nodes; a crash cuts its batch short."""
     started = np.isfinite(requests["t_start_s"]) & np.isin(requests["server"], nodes)
     server, batch = requests["server"][started], requests["batch"][started]
     _, first = np.unique(np.stack((server, batch)), axis=1, return_index=True)
@@ -250,16 +256,17 @@ def _next_crash(faults: Table, node: int, after_s: float, end_s: float) -> float
     return float(faults["t_s"][hit].min()) if hit.any() else end_s
 
 
-# --- stability -------------------------------------------------------------------------------------------
+# --- stability ------------------------------------------------------------------------------------
 
 
 def unstable_nodes(requests: Table, meta: Mapping[str, Any]) -> list[int]:
     """Return the serving nodes whose queue grows over the whole arrival period.
 
-    The number in system is sampled at 100 instants and averaged in 20 segments. A node is unstable when Kendall's tau
-    of the segments is at least 0.6 (it keeps rising) and the last quarter exceeds the first by at least 1 % of the
-    node's arrivals and by their square root (a critically loaded station wanders that far by chance). Fewer than 100
-    arrivals prove nothing. Dropped requests are left out, since the tables do not say when they left.
+    The number in system is sampled at 100 instants and averaged in 20 segments. A node is unstable
+    when Kendall's tau of the segments is at least 0.6 (it keeps rising) and the last quarter
+    exceeds the first by at least 1 % of the node's arrivals and by their square root (a critically
+    loaded station wanders that far by chance). Fewer than 100 arrivals prove nothing. Dropped
+    requests are left out, since the tables do not say when they left.
 
     A queue that its capacity holds down does not grow for ever: it shows in the drops instead.
 
@@ -278,7 +285,7 @@ def unstable_nodes(requests: Table, meta: Mapping[str, Any]) -> list[int]:
 
 
 def keeps_growing(enter_s: FloatArray, leave_s: FloatArray, duration_s: float) -> bool:
-    """Tell whether the number in system grows over the whole of [0, duration_s]; NaN in `leave_s`: still there."""
+    """Tell whether the number in system grows all over [0, duration_s]; NaN: never left."""
     arrivals = int((enter_s <= duration_s).sum())
     if arrivals < _LEAST_ARRIVALS:
         return False

@@ -50,7 +50,8 @@ def mean_of(row: CompareRow, metric: Metric) -> float:
     return cell.interval.mean if cell and cell.interval else math.nan
 
 
-# --- Pareto ----------------------------------------------------------------------------------------
+# --- Pareto
+# ----------------------------------------------------------------------------------------
 
 
 def pareto(
@@ -110,8 +111,10 @@ def _pareto_seeds(fig: go.Figure, row: CompareRow, looks: Looks, x: Axis, y: Axi
     seeds = [seed for seed in across if seed in up]
     look = looks[row.policy]
     fig.add_scatter(
-        x=style.light([across[s] / x.size for s in seeds]), y=style.light([up[s] / y.size for s in seeds]),
-        mode="markers", name=f"{style.plain(row.policy)}, seeds", legendgroup=row.policy, showlegend=False,
+        x=style.light([across[s] / x.size for s in seeds]),
+        y=style.light([up[s] / y.size for s in seeds]),
+        mode="markers", name=f"{style.plain(row.policy)}, seeds", legendgroup=row.policy,
+        showlegend=False,
         marker={"symbol": look.symbol, "size": 5, "color": look.fill(0.55)},
         text=[f"{style.plain(row.policy)}, seed {seed}" for seed in seeds],
         hovertemplate=f"%{{text}}<br>%{{x:.4~g}} {x.unit}, %{{y:.4~g}} {y.unit}<extra></extra>",
@@ -133,7 +136,8 @@ def _pareto_mean(
     name = style.plain(row.policy) + (f" ({memory.text(weight)})" if known else "")
     cells = [row.cells[axis.metric.key] for axis in axes]
     fig.add_scatter(
-        x=style.light([mean_of(row, x.metric) / x.size]), y=style.light([mean_of(row, y.metric) / y.size]),
+        x=style.light([mean_of(row, x.metric) / x.size]),
+        y=style.light([mean_of(row, y.metric) / y.size]),
         mode="markers", name=name, legendgroup=row.policy,
         error_x=_cross(cells[0], x, look.color), error_y=_cross(cells[1], y, look.color),
         marker={
@@ -164,7 +168,7 @@ def _words(row: CompareRow, axes: Sequence[Axis]) -> str:
     return "<br>".join(lines)
 
 
-# --- forest ----------------------------------------------------------------------------------------
+# --- forest ---------------------------------------------------------------------------------------
 
 
 def forest(table: CompareTable, metric: Metric, looks: Looks) -> go.Figure:
@@ -197,7 +201,8 @@ def _side(fig: go.Figure, metric: Metric) -> None:
         return
     left = metric.direction == "lower"
     fig.add_annotation(
-        x=0, y=1, yref="paper", yanchor="bottom", showarrow=False, xanchor="right" if left else "left",
+        x=0, y=1, yref="paper", yanchor="bottom", showarrow=False,
+        xanchor="right" if left else "left",
         xshift=-6 if left else 6, text="◀ better" if left else "better ▶",
         font={"size": 12, "color": style.GOOD},
     )  # fmt: skip
@@ -215,17 +220,22 @@ def _forest_row(
         hovertemplate=f"%{{x:.4~g}} {axis.unit}<extra>one seed</extra>",
     )  # fmt: skip
     shown = mean.n >= FEW
+    said = axis.metric.pair(mean.mean, mean.half_width)
     half = mean.half_width / axis.size if shown else 0.0
     fig.add_scatter(
         x=style.light([mean.mean / axis.size]), y=style.light([place]), mode="markers",
         name=style.plain(policy), legendgroup=policy,
         marker={"size": 11, "color": look.color, "symbol": look.symbol},
-        error_x={"array": [float(np.float32(half))], "visible": shown, "color": look.color, "thickness": 2.2, "width": 6},
-        text=[f"{style.plain(policy)}: {axis.metric.pair(mean.mean, mean.half_width)}, n = {mean.n}"],
+        error_x={
+            "array": [float(np.float32(half))], "visible": shown, "color": look.color,
+            "thickness": 2.2, "width": 6,
+        },
+        text=[f"{style.plain(policy)}: {said}, n = {mean.n}"],
         hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
     fig.add_annotation(
-        x=1.02, xref="paper", y=place, text=change_words(axis.metric, versus), showarrow=False, xanchor="left",
+        x=1.02, xref="paper", y=place, text=change_words(axis.metric, versus), showarrow=False,
+        xanchor="left",
         align="left", font={"size": 12},
     )  # fmt: skip
 
@@ -243,7 +253,7 @@ def change_words(metric: Metric, versus: Paired) -> str:
 
 
 def is_relative(metric: Metric, versus: Paired) -> bool:
-    """Tell whether a change is said in per cent of the baseline; shares differ in points instead."""
+    """Tell whether a change is said in per cent of the baseline; shares differ in points."""
     return metric.unit not in {"share", "points"} and math.isfinite(versus.ratio.mean)
 
 
@@ -272,7 +282,7 @@ def percent(share: float) -> str:
     return text.replace("-", MINUS) if float(text[:-2]) else "0 %"
 
 
-# --- axis of an experiment -------------------------------------------------------------------------
+# --- axis of an experiment ------------------------------------------------------------------------
 
 
 def sweep(
@@ -282,7 +292,7 @@ def sweep(
     looks: Looks,
     axis_title: str,
 ) -> go.Figure:
-    """Draw a metric over the values of the experiment's axis, one line per policy with 95 % bars."""
+    """Draw a metric over the values of the experiment's axis, a line per policy with 95 % bars."""
     by_policy: dict[str, list[tuple[int, Cell]]] = {}
     for place, table in enumerate(tables):
         for row in table.rows:
@@ -314,7 +324,10 @@ def _sweep_line(
         mode="lines+markers", name=style.plain(policy), legendgroup=policy,
         line={"color": look.color, "dash": look.dash, "width": 2},
         marker={"symbol": look.symbol, "size": 9, "color": look.color},
-        error_y={"array": style.light(halves), "visible": any(map(math.isfinite, halves)), "thickness": 1.4},
+        error_y={
+            "array": style.light(halves), "visible": any(map(math.isfinite, halves)),
+            "thickness": 1.4,
+        },
         text=[cell.text for cell in found.values()],
         hovertemplate=f"{style.plain(policy)}: %{{text}}<extra></extra>",
     )  # fmt: skip

@@ -10,7 +10,6 @@ import numpy as np
 from analysis.figures import style
 from analysis.figures.compare import Axis, mean_of
 from analysis.metrics import BY_KEY
-from analysis.stats import FEW
 from sim.records import MEMORY
 
 if TYPE_CHECKING:
@@ -54,8 +53,10 @@ def stacked(
     for code, word in enumerate(MEMORY):
         if levels[:, code].any():
             fig.add_scatter(
-                x=style.light(t_s), y=style.light(levels[:, code] / axis.size), mode="lines", name=word,
-                stackgroup="memory", line={"width": 0.6, "shape": "hv", "color": CATEGORY_COLORS[word]},
+                x=style.light(t_s), y=style.light(levels[:, code] / axis.size), mode="lines",
+                name=word,
+                stackgroup="memory",
+                line={"width": 0.6, "shape": "hv", "color": CATEGORY_COLORS[word]},
                 fillcolor=CATEGORY_COLORS[word],
                 hovertemplate=f"{word}: %{{y:.4~g}} {axis.unit}<extra></extra>",
             )  # fmt: skip
@@ -72,19 +73,21 @@ def _capacity(
     if capacity_bytes > _OFF_SCALE * peak:
         fig.add_annotation(
             x=1, y=1, xref="paper", yref="paper", xanchor="right", yanchor="top", showarrow=False,
-            text=f"{text}, above this scale", font={"size": 12, "color": style.BAD}, bgcolor="rgba(255,255,255,0.85)",
+            text=f"{text}, above this scale", font={"size": 12, "color": style.BAD},
+            bgcolor="rgba(255,255,255,0.85)",
         )  # fmt: skip
         fig.update_yaxes(range=[0, 1.15 * peak / axis.size if peak else 1])
         return
     fig.add_scatter(
-        x=style.light(t_s[[0, -1]]), y=style.light([capacity_bytes / axis.size] * 2), mode="lines", name=text,
+        x=style.light(t_s[[0, -1]]), y=style.light([capacity_bytes / axis.size] * 2), mode="lines",
+        name=text,
         line={"color": style.BAD, "dash": "dash", "width": 1.6}, hoverinfo="skip",
     )  # fmt: skip
     fig.update_yaxes(range=[0, 1.08 * max(capacity_bytes, peak) / axis.size])
 
 
 def footprint(table: CompareTable, looks: Looks) -> go.Figure:
-    """Draw mean and peak memory per policy: a dot per seed, the mean filled, the peak open, a line between."""
+    """Draw memory per policy: the mean filled, the peak open, a line between, a dot per seed."""
     mean, peak = BY_KEY["memory_mean_bytes"], BY_KEY["memory_peak_bytes"]
     rows = sorted(
         (row for row in table.rows if math.isfinite(mean_of(row, peak))),
@@ -94,7 +97,8 @@ def footprint(table: CompareTable, looks: Looks) -> go.Figure:
         return style.empty("No node keeps a memory ledger in this run.")
     axis = Axis.of(peak, (mean_of(row, peak) for row in rows))
     fig = style.figure(
-        f"Memory per routed node ({axis.unit}): mean over time, and peak", f"Resident ({axis.unit})", "",
+        f"Memory per routed node ({axis.unit}): mean over time, and peak",
+        f"Resident ({axis.unit})", "",
         height=140 + 44 * len(rows), showlegend=False, margin={"t": 60},
     )  # fmt: skip
     fig.update_yaxes(
@@ -128,10 +132,8 @@ def _seeds(
     axis: Axis,
     looks: Looks,
 ) -> None:
-    """Add the seeds as small dots; their spread is often too small to see, and that is worth seeing."""
+    """Add the seeds as small dots; that they hardly spread is worth seeing."""
     dots = np.array([v for by_seed in values for v in by_seed.values()]) / axis.size
-    if len(dots) < 2 * 2 and FEW > 1:
-        return
     fig.add_scatter(
         x=style.light(dots), y=style.light(np.full(len(dots), place + 0.26)), mode="markers",
         name=f"{style.plain(policy)}, seeds", legendgroup=policy, hoverinfo="skip",

@@ -81,7 +81,10 @@ def heat(
         x=style.light(t_s), y=[style.plain(name) for name in names], z=style.light(shown),
         name=quantity.title, zmin=span[0], zmax=span[1], colorscale=quantity.colors,
         hoverongaps=False, ygap=1 if len(names) <= 60 else 0,
-        colorbar={"title": {"text": quantity.unit, "side": "right", "font": {"size": 12}}, "thickness": 14, "len": 1, "ypad": 0, "outlinewidth": 0},
+        colorbar={
+            "title": {"text": quantity.unit, "side": "right", "font": {"size": 12}},
+            "thickness": 14, "len": 1, "ypad": 0, "outlinewidth": 0,
+        },
         hovertemplate=f"%{{y}}, %{{x:.5~g}} s: %{{z:.4~g}} {quantity.unit}<extra></extra>",
     )  # fmt: skip
     fig.update_yaxes(type="category", range=[len(names) - 0.5, -0.5], showgrid=False, nticks=50)
@@ -94,18 +97,20 @@ def crosses(fig: go.Figure, faults: Sequence[tuple[float, str, str]]) -> go.Figu
     if faults and fig.data:
         at, names, words = zip(*faults, strict=True)
         fig.add_scatter(
-            x=style.light(at), y=[style.plain(name) for name in names], mode="markers", name="fault",
+            x=style.light(at), y=[style.plain(name) for name in names], mode="markers",
+            name="fault",
             marker={"symbol": "x-thin", "size": 10, "line": {"width": 2.4, "color": "#000000"}},
-            text=list(words), hovertemplate="%{y}, %{x:.5~g} s: %{text}<extra></extra>", showlegend=True,
+            text=list(words), hovertemplate="%{y}, %{x:.5~g} s: %{text}<extra></extra>",
+            showlegend=True,
         )  # fmt: skip
     return fig
 
 
-# --- map -------------------------------------------------------------------------------------------
+# --- map ------------------------------------------------------------------------------------------
 
 
 def positions(nodes: int, links: Sequence[tuple[int, int]]) -> FloatArray:
-    """Return a place for every node, (N, 2), by springs from a circle; the same links, the same map.
+    """Return a place for every node, (N, 2), by springs; the same links give the same map.
 
     Source: Fruchterman and Reingold 1991. Deviation: linear cooling, 120 rounds, no grid.
     """
@@ -146,7 +151,8 @@ def fleet_map(
     lines = [np.concatenate((place[list(pair)], gap)) for pair in ends]
     drawn = np.concatenate(lines) if lines else gap
     fig.add_scatter(
-        x=style.light(drawn[:, 0]), y=style.light(drawn[:, 1]), mode="lines", name="links", hoverinfo="skip",
+        x=style.light(drawn[:, 0]), y=style.light(drawn[:, 1]), mode="lines", name="links",
+        hoverinfo="skip",
         line={"color": "#C3CAD4", "width": 1.2},
     )  # fmt: skip
     _nodes(fig, meta["nodes"], place, level * quantity.factor, quantity, span)
@@ -173,7 +179,8 @@ def _nodes(
     at = {"x": style.light(place[:, 0]), "y": style.light(place[:, 1])}
     mode = "markers+text" if len(nodes) <= 40 else "markers"
     fig.add_scatter(
-        name="nodes", marker={**marker, "color": "#EEF1F5"}, text=names, hoverinfo="skip", mode=mode,
+        name="nodes", marker={**marker, "color": "#EEF1F5"}, text=names, hoverinfo="skip",
+        mode=mode,
         textposition="bottom center", textfont={"size": 11}, cliponaxis=False, **at,
     )  # fmt: skip
     shade = {"color": style.light(np.where(known, level, np.nan)), "colorscale": quantity.colors}

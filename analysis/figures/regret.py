@@ -73,13 +73,15 @@ def _bundle(
     for word, values, how in lines:
         fig.add_scatter(
             x=style.light(slot[kept]), y=style.light(_above(values[kept], log)), mode="lines",
-            name=style.plain(policy) + word, legendgroup=policy, showlegend=False, hoverinfo="skip", **how,
+            name=style.plain(policy) + word, legendgroup=policy, showlegend=False,
+            hoverinfo="skip", **how,
         )  # fmt: skip
     fig.add_scatter(
         x=style.light(slot[kept]), y=style.light(_above(found.mean[kept], log)), mode="lines",
         name=style.plain(policy), legendgroup=policy, showlegend=True,
         line={"color": look.color, "dash": look.dash, "width": 2.4},
-        hovertemplate=f"{style.plain(policy)}, slot %{{x}}: %{{y:.4~g}}<extra>mean of {found.n}</extra>",
+        hovertemplate=f"{style.plain(policy)}, slot %{{x}}: %{{y:.4~g}}"
+        f"<extra>mean of {found.n}</extra>",
     )  # fmt: skip
 
 
@@ -98,7 +100,8 @@ def _guides(fig: go.Figure, curves: Curves, kind: str) -> None:
     for slope, dash in ((1.0, "9px,4px"), (0.5, "dot")):
         fig.add_scatter(
             x=style.light(x), y=style.light(1.6 * max(ends) * (x / last) ** slope), mode="lines",
-            name=f"slope {slope:g}", line={"color": "#98A2B0", "width": 1.2, "dash": dash}, hoverinfo="skip",
+            name=f"slope {slope:g}", line={"color": "#98A2B0", "width": 1.2, "dash": dash},
+            hoverinfo="skip",
         )  # fmt: skip
 
 

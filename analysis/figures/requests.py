@@ -1,4 +1,4 @@
-"""Figures of requests: the tail of the latency, latency over time, and where one request lost its time."""
+"""Figures of requests: tail of the latency, latency over time, where one request lost its time."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def over_time(
             x=style.light(rows["t_s"]), y=style.light(rows[quantile] / axis.size), mode="lines",
             name=style.plain(policy), legendgroup=policy,
             line={"color": look.color, "dash": look.dash, "width": 1.8},
-            hovertemplate=f"{style.plain(policy)}, %{{x:.4~g}} s: %{{y:.4~g}} {axis.unit}<extra></extra>",
+            hovertemplate=f"{style.plain(policy)}, %{{x:.4~g}} s: "
+            f"%{{y:.4~g}} {axis.unit}<extra></extra>",
         )  # fmt: skip
     top = max((float(np.nanmax(rows[quantile])) for rows in series.values()), default=0.0)
     low = min((float(np.nanmin(rows[quantile])) for rows in series.values()), default=0.0)
@@ -84,14 +85,14 @@ def over_time(
     return fig
 
 
-# --- one request -----------------------------------------------------------------------------------
+# --- one request ----------------------------------------------------------------------------------
 
 
 def segments(row: Mapping[str, Any]) -> list[tuple[str, float, float]]:
-    """Return (stage, start, length) in seconds after emission, for the stages that a request reached.
+    """Return (stage, start, length) in seconds after emission, for the stages that were reached.
 
-    Within service the tables keep how long experts were waited for and how long was computed, not in
-    which order layers alternated; the stall is drawn first.
+    Within service the tables keep how long experts were waited for and how long was computed, not
+    in which order layers alternated; the stall is drawn first.
     """
     emit = float(row["t_emit_s"])
     at = {
@@ -168,8 +169,10 @@ def _stage(
         return
     place, start, length = (np.array(column) for column in zip(*found, strict=True))
     fig.add_bar(
-        y=style.light(place), base=style.light(start / axis.size), x=style.light(length / axis.size),
-        orientation="h", name=stage, width=0.58, marker={"color": STAGES[stage], "line": {"width": 0}},
+        y=style.light(place), base=style.light(start / axis.size),
+        x=style.light(length / axis.size),
+        orientation="h", name=stage, width=0.58,
+        marker={"color": STAGES[stage], "line": {"width": 0}},
         text=[LATENCY.text(float(s)) for s in length], textposition="none",
         hovertemplate=f"{stage}: %{{text}}<extra></extra>",
     )  # fmt: skip
@@ -185,9 +188,10 @@ def _fate(fig: go.Figure, place: int, row: Mapping[str, Any], nodes: Mapping[int
 
 
 def fate(row: Mapping[str, Any]) -> str:
-    """Say in Plotly text how a request ended: latency and correctness, a drop, or still in flight."""
+    """Say in Plotly text how a request ended: latency and correctness, a drop, or in flight."""
     if row["drop"] is not None:
-        return f'<span style="color:{style.BAD}"><b>dropped: {str(row["drop"]).replace("_", " ")}</b></span>'
+        why = str(row["drop"]).replace("_", " ")
+        return f'<span style="color:{style.BAD}"><b>dropped: {why}</b></span>'
     latency = float(row["t_return_s"]) - float(row["t_emit_s"])
     if not math.isfinite(latency):
         return f'<span style="color:{style.BAD}"><b>never returned</b></span>'

@@ -25,7 +25,7 @@ DASHES = ("solid", "9px,4px", "2px,3px", "9px,3px,2px,3px", "16px,4px", "5px,2px
 INK, MUTED, GRID, PAPER = "#1B2430", "#5B6675", "#E4E8EE", "#FFFFFF"
 _LEGEND_BELOW = 42.0  # px from the top of a figure, under its title
 GOOD, BAD = "#00724F", "#B33A00"
-FONT = "Inter, 'Segoe UI', system-ui, -apple-system, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+FONT = "Inter, 'Segoe UI', system-ui, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 LONGEST_NAME = 36
 MOST_POINTS = 400  # of one line
 
@@ -128,7 +128,9 @@ def template() -> go.layout.Template:
             "colorway": list(COLORS),
             "xaxis": axis,
             "yaxis": axis,
-            "hoverlabel": {"bgcolor": PAPER, "bordercolor": "#B8C0CB", "font": {"size": 12}, "namelength": -1},
+            "hoverlabel": {
+                "bgcolor": PAPER, "bordercolor": "#B8C0CB", "font": {"size": 12}, "namelength": -1
+            },
             "legend": {
                 "orientation": "h", "x": 0,
                 "xref": "container",
@@ -136,7 +138,8 @@ def template() -> go.layout.Template:
                 "yref": "container",
                 "y": 0.9,
                 "yanchor": "top",
-                "itemsizing": "constant", "itemwidth": 44, "itemclick": "toggleothers", "itemdoubleclick": False,
+                "itemsizing": "constant", "itemwidth": 44, "itemclick": "toggleothers",
+                "itemdoubleclick": False,
                 "font": {"size": 12}, "groupclick": "togglegroup",
             },
         }
@@ -144,9 +147,10 @@ def template() -> go.layout.Template:
 
 
 def log_axis(title: str, low: float = 0.0, high: float = 0.0) -> dict[str, Any]:
-    """Return a logarithmic axis: a label per decade, or at 1, 2, 5 where `low` to `high` is short."""
+    """Return a logarithmic axis: a label per decade, or at 1, 2, 5 where the range is short."""
     axis: dict[str, Any] = {
-        "type": "log", "dtick": 1, "title_text": title, "exponentformat": "none", "tickformat": "~r",
+        "type": "log", "dtick": 1, "title_text": title, "exponentformat": "none",
+        "tickformat": "~r",
         "minor": {"ticks": "outside", "ticklen": 2, "dtick": "D1"},
     }  # fmt: skip
     if 0.0 < low < high < 100.0 * low:
@@ -157,7 +161,7 @@ def log_axis(title: str, low: float = 0.0, high: float = 0.0) -> dict[str, Any]:
 
 
 def moments(fig: go.Figure, marks: Sequence[tuple[float, str]]) -> None:
-    """Mark some moments by dotted lines; their words stand at two heights, so that neighbours do not meet."""
+    """Mark moments by dotted lines; their words stand at two heights, so that they do not meet."""
     for place, (x, text) in enumerate(marks):
         vertical(fig, x, text, dash="dot")
         fig.layout.annotations[-1].yshift = -16 * (place % 2)

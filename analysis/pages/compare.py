@@ -32,7 +32,7 @@ def build(ctx: Context) -> Page:
     if len(ctx.policies) > 1:
         blocks += [_forest(ctx), _verdicts(ctx)]
     else:
-        text = "One policy: nothing to compare it with. Run <code>moedge compare … --policies a,b</code>."
+        text = "One policy: nothing to compare it with. Name more by <code>--policies a,b</code>."
         blocks.append(Html(notice(text)))
     if len(ctx.cases) > 1:
         blocks.append(_sweep(ctx))
@@ -44,7 +44,8 @@ def _unstable(ctx: Context) -> Iterator[Html]:
     for place, case in enumerate(ctx.cases):
         names = sorted(row.policy for row in ctx.table(case).rows if row.unstable)
         if names:
-            text = f"A queue grows over the whole run under <b>{esc(', '.join(names))}</b>: no latency is shown for it."
+            named = f"<b>{esc(', '.join(names))}</b>"
+            text = f"A queue grows over the whole run under {named}: no latency is shown for it."
             yield shown_when(notice(text, "bad"), hidden=place > 0, case=case.slug)
 
 
@@ -65,7 +66,8 @@ def _pareto(ctx: Context) -> Panel:
                 table, ctx.looks, metric, _quality(table), case.deadlines_s()
             )
     caption = (
-        "Large: mean over seeds, area by peak memory; small: single seeds; crosses: 95 % intervals, from five seeds on. "
+        "Large: mean over seeds, area by peak memory; small: single seeds; crosses: 95 % "
+        "intervals, from five seeds on. "
         "Click a policy in the legend to see it alone, again to see all."
     )
     return Panel(
@@ -86,7 +88,8 @@ def _forest(ctx: Context) -> Panel:
                 if metric.key in known:
                     figures[case.slug, base_slug, slug] = draw.forest(table, metric, ctx.looks)
     caption = (
-        "Both policies meet the same requests under one seed, so differences are taken seed by seed. "
+        "Both policies meet the same requests under one seed, so differences are taken seed by "
+        "seed. "
         "Right: change of the mean in per cent of the baseline, with its 95 % interval."
     )
     return Panel(
@@ -107,7 +110,8 @@ def _verdicts(ctx: Context) -> Html:
         for slug, name in base.options
     }
     caption = (
-        "Better or worse: the 95 % interval of the paired difference leaves zero out. Same: no difference was shown, "
+        "Better or worse: the 95 % interval of the paired difference leaves zero out. Same: no "
+        "difference was shown, "
         "which is not proof of equality. Not corrected for the number of comparisons."
     )
     return Html(
@@ -132,7 +136,8 @@ def _verdict_table(ctx: Context, table: CompareTable) -> str:
     )
     swatch = ctx.swatch(table.baseline)
     return (
-        f'<div class="scroll"><table><thead><tr><th>Metric</th><th>{swatch}{esc(table.baseline)} (baseline)</th>{head}'
+        f'<div class="scroll"><table><thead><tr><th>Metric</th><th>{swatch}{esc(table.baseline)} '
+        f"(baseline)</th>{head}"
         f"</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -160,14 +165,14 @@ def _sweep(ctx: Context) -> Panel:
         (slug,): draw.sweep(labels, tables, metric, ctx.looks, title)
         for slug, metric in zip(choice.slugs, metrics, strict=True)
     }
-    caption = "One point per policy and case; bars are 95 % intervals, from five seeds on. Unstable points are left out."
+    caption = "A point per policy and case; bars are 95 % intervals, from five seeds on."
     return Panel(
         "sweep", "How does it depend on the axis?", caption, figures, (choice,), ("measure",)
     )
 
 
 def axis_labels(cases: tuple[Case, ...]) -> tuple[list[str], str]:
-    """Return what to write at each case, and the axis' name, shortened where only one axis varies."""
+    """Return what to write at each case, and the axis' name; short where only one axis varies."""
     split = [case.label.split(" = ") for case in cases]
     names = {parts[0] for parts in split}
     if len(names) == 1 and all(len(parts) == 2 for parts in split):

@@ -94,7 +94,7 @@ class Context:
         return Choice.of("baseline", "Baseline", self.ordered[:8])
 
     def table(self, case: Case, baseline: str | None = None) -> CompareTable:
-        """Return a case's comparison; a baseline that the case lacks gives way to its first policy."""
+        """Return a case's comparison; a baseline that it lacks gives way to its first policy."""
         wanted = baseline or self.baseline
         if wanted not in case.policies():
             wanted = case.policies()[0]
@@ -183,8 +183,10 @@ def nothing(slug: str, title: str, question: str) -> Page:
     from analysis.pages.html import Html
 
     text = (
-        "No trial has finished yet. Run <code>moedge compare</code> on the scenario again: finished trials "
-        "are kept, failed ones are repeated with <code>--retry-failed</code>. Then <code>moedge report</code>."
+        "No trial has finished yet. Run <code>moedge compare</code> on the scenario again: "
+        "finished trials "
+        "are kept, failed ones are repeated with <code>--retry-failed</code>. Then <code>moedge "
+        "report</code>."
     )
     return Page(slug, title, question, (Html(notice(text, "bad")),))
 

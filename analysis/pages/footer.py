@@ -21,7 +21,8 @@ def footer(run: Run) -> str:
     )
     return (
         '<footer class="provenance"><div><h2>Provenance</h2>'
-        f"<dl>{items}</dl>{_commands(run)}{_digests(run)}{_file(run, 'resolved.yaml', 'Resolved scenario')}"
+        f"<dl>{items}</dl>{_commands(run)}{_digests(run)}"
+        f"{_file(run, 'resolved.yaml', 'Resolved scenario')}"
         f"{_file(run, 'provenance.json', 'All recorded facts')}</div></footer>"
     )
 
@@ -75,12 +76,15 @@ def _digests(run: Run) -> str:
     rows = "".join(
         f"<tr><td>{esc(t.id)}</td><td class='left'>{esc(t.policy)}</td><td>{t.seed}</td>"
         f"<td class='left'><code>{esc(str(t.status.get('digest', ''))[:24])}</code></td>"
-        f"<td class='left'><code>{esc(str(t.status.get('workload_digest', ''))[:16])}</code></td></tr>"
+        "<td "
+        f"class='left'><code>{esc(str(t.status.get('workload_digest', ''))[:16])}</code></td></tr>"
         for t in run.done
     )
     return (
-        f"<details><summary>Digests of the finished trials</summary><div class='scroll'><table><thead><tr><th>Trial</th>"
-        f"<th class='left'>Policy</th><th>Seed</th><th class='left'>Digest</th><th class='left'>Workload</th></tr></thead>"
+        "<details><summary>Digests of the finished trials</summary><div "
+        "class='scroll'><table><thead><tr><th>Trial</th>"
+        "<th class='left'>Policy</th><th>Seed</th><th class='left'>Digest</th><th "
+        "class='left'>Workload</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div></details>"
     )
 

@@ -1,7 +1,8 @@
 """The frame of a page: escaping, panels with choices, navigation, footer.
 
 Everything that a user may have named goes through `esc` (HTML), `script` (JSON inside a script) or
-`figures.style.plain` (Plotly text). A page asks nothing of the outside: scripts and data lie beside it.
+`figures.style.plain` (Plotly text). A page asks nothing of the outside: scripts and data lie
+beside it.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ PAGES = (
     ("nodes", "Nodes"),
 )
 _LOGO = (
-    '<svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true"><g fill="none" stroke-width="2.4">'
+    '<svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true"><g fill="none" '
+    'stroke-width="2.4">'
     '<path d="M6 6C14 6 16 16 24 16" stroke="#0072B2"/><path d="M6 16H24" stroke="#009E73"/>'
-    '<path d="M6 26C14 26 16 16 24 16" stroke="#D55E00"/></g><circle cx="6" cy="6" r="3.2" fill="#0072B2"/>'
+    '<path d="M6 26C14 26 16 16 24 16" stroke="#D55E00"/></g><circle cx="6" cy="6" r="3.2" '
+    'fill="#0072B2"/>'
     '<circle cx="6" cy="16" r="3.2" fill="#009E73"/><circle cx="6" cy="26" r="3.2" fill="#D55E00"/>'
     '<circle cx="25" cy="16" r="5" fill="#1B2430"/></svg>'
 )
@@ -56,7 +59,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One figure under choices. `figures` has one entry per combination, in the order of `choices`."""
+    """One figure under choices; `figures` has an entry per combination, in their order."""
 
     id: str
     heading: str
@@ -98,7 +101,7 @@ class Page:
         return tuple(block for row in rows for block in row if isinstance(block, Panel))
 
 
-# --- escaping --------------------------------------------------------------------------------------
+# --- escaping -------------------------------------------------------------------------------------
 
 
 def esc(text: object) -> str:
@@ -139,7 +142,7 @@ def shown_when(html: str, *, hidden: bool, **state: str) -> Html:
 
 
 def variants(htmls: Mapping[tuple[str, ...], str], choices: Sequence[Choice]) -> Html:
-    """Join HTML for every combination of choices; the first is shown until the reader picks another."""
+    """Join HTML for every combination of choices; the first is shown until another is picked."""
     parts = []
     for place, key in enumerate(product(*(choice.slugs for choice in choices))):
         state = dict(zip((choice.name for choice in choices), key, strict=True))
@@ -148,7 +151,7 @@ def variants(htmls: Mapping[tuple[str, ...], str], choices: Sequence[Choice]) ->
     return Html("\n".join(parts))
 
 
-# --- layout ----------------------------------------------------------------------------------------
+# --- layout ---------------------------------------------------------------------------------------
 
 
 def card(heading: str, body: str, caption: str = "", tools: str = "", id: str = "") -> str:
@@ -180,7 +183,8 @@ def _buttons(choice: Choice) -> str:
         f'aria-pressed="{"true" if place == 0 else "false"}">{esc(label)}</button>'
         for place, (slug, label) in enumerate(choice.options)
     )
-    return f'<span class="pick"><span class="pick-title">{esc(choice.title)}</span><span class="segments">{inner}</span></span>'
+    title = f'<span class="pick-title">{esc(choice.title)}</span>'
+    return f'<span class="pick">{title}<span class="segments">{inner}</span></span>'
 
 
 def _list(choice: Choice) -> str:
@@ -198,7 +202,8 @@ def panel_html(page: str, panel: Panel) -> str:
     first = next(iter(panel.figures.values()), None)
     height = int(first.layout.height or 420) if first is not None else 200
     tools = "".join(control(choice) for choice in panel.choices if choice.name in panel.own)
-    tools += '<button type="button" class="quiet" data-csv title="Download exactly what the figure shows">CSV</button>'
+    said = "Download exactly what the figure shows"
+    tools += f'<button type="button" class="quiet" data-csv title="{said}">CSV</button>'
     names = " ".join(choice.name for choice in panel.choices)
     body = (
         f'<div class="figure" id="figure-{esc(panel.id)}" data-panel="{esc(page)}-{esc(panel.id)}" '
@@ -228,6 +233,7 @@ def document(page: Page, name: str, footer: str, manifest: Mapping[str, Mapping[
     blocks = [block_html(page.slug, block) for block in page.blocks]
     defaults = {c.name: c.slugs[0] for b in page.panels for c in b.choices if c.options}
     defaults |= {choice.name: choice.slugs[0] for choice in page.choices if choice.options}
+    facts_for_script = {"defaults": defaults, "files": manifest}
     toolbar = "".join(control(choice) for choice in page.choices)
     plotly = '<script src="assets/plotly.min.js"></script>' if page.panels else ""
     facts = "".join(f"<span><b>{esc(v)}</b> {esc(k)}</span>" for k, v in page.facts.items())
@@ -255,7 +261,7 @@ def document(page: Page, name: str, footer: str, manifest: Mapping[str, Mapping[
 {"".join(blocks)}
 </main>
 {footer}
-<script id="moedge-page" type="application/json">{script({"defaults": defaults, "files": manifest})}</script>
+<script id="moedge-page" type="application/json">{script(facts_for_script)}</script>
 {plotly}
 <script src="assets/template.js"></script>
 <script src="assets/report.js"></script>

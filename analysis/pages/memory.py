@@ -26,7 +26,7 @@ def build(ctx: Context) -> Page:
     if not ctx.cases:
         return nothing("memory", "Memory", QUESTION)
     if not ctx.run.has("memory", [trial.id for trial in ctx.run.done]):
-        text = "These trials keep no memory ledger: with <code>model: none</code> there are no experts to hold."
+        text = "With <code>model: none</code> there are no experts to hold, and no memory ledger."
         return Page("memory", "Memory", QUESTION, (Html(notice(text)),), facts=ctx.facts())
     blocks = (_stack(ctx), _footprint(ctx), _table(ctx))
     return Page("memory", "Memory", QUESTION, blocks, (ctx.case_choice,), ctx.facts())
@@ -58,7 +58,8 @@ def _stack(ctx: Context) -> Panel:
                 if trial is not None and node_name in nodes:
                     figures[case.slug, slug, node_slug] = _one(ctx, trial, nodes[node_name])
     caption = (
-        "Resident bytes by category, stacked, against what the node has. Where there are more changes than the figure is "
+        "Resident bytes by category, stacked, against what the node has. Where there are more "
+        "changes than the figure is "
         f"wide, each step shows its fullest moment. {esc(shown_seed_note(ctx.cases[0]))}"
     )
     choices = (ctx.case_choice, policy, node_choice)
@@ -84,7 +85,10 @@ def _footprint(ctx: Context) -> Panel:
     figures: dict[tuple[str, ...], go.Figure] = {
         (case.slug,): draw.footprint(ctx.table(case), ctx.looks) for case in ctx.cases
     }
-    caption = "Filled: mean over time and routed nodes. Open: the fullest moment of the fullest routed node. Small dots: seeds."
+    caption = (
+        "Filled: mean over time and routed nodes. Open: the fullest moment of the fullest one. "
+        "Small dots: seeds."
+    )
     return Panel(
         "footprint", "How much does each policy need?", caption, figures, (ctx.case_choice,)
     )
@@ -119,5 +123,6 @@ def _rows(ctx: Context, case: Case) -> str:
         )
     return (
         '<div class="scroll"><table><thead><tr><th>Policy</th><th>Mean</th><th>Peak</th>'
-        f"<th>Peak, share of the smallest node's {esc(peak.text(smallest))}</th></tr></thead><tbody>{body}</tbody></table></div>"
+        "<th>Peak, share of the smallest node's "
+        f"{esc(peak.text(smallest))}</th></tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -103,7 +103,8 @@ def _panels(ctx: Context, views: dict[tuple[str, str], _View], choices: tuple[Ch
     more = max(len(case.meta["nodes"]) for case in ctx.cases) > draw.MOST_ROWS
     note = f" The first {draw.MOST_ROWS} nodes by name." if more else ""
     caption = (
-        "A row per node, routed ones first; the colours mean the same under every policy. Crosses: crash and restart. "
+        "A row per node, routed ones first; the colours mean the same under every policy. "
+        "Crosses: crash and restart. "
         f"Empty: nothing was served. {esc(shown_seed_note(ctx.cases[0]))}{note}"
     )
     where = "Same colours. Circles: routed nodes; squares: nodes with a plan of their own."

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 QUESTION = "Did it work, and who wins?"
 _TILES = (
-    "useful_per_s", "accuracy", "latency_p99_s", "deadline_miss", "regret_mean", "memory_peak_bytes",
+    "useful_per_s", "accuracy", "latency_p99_s", "deadline_miss", "regret_mean",
+    "memory_peak_bytes",
     "energy_per_useful_j", "drop_share",
 )  # fmt: skip
 _TILES_WITHOUT_MODEL = (
-    "goodput_per_s", "latency_mean_s", "latency_p50_s", "latency_p99_s", "deadline_miss", "drop_share",
+    "goodput_per_s", "latency_mean_s", "latency_p50_s", "latency_p99_s", "deadline_miss",
+    "drop_share",
     "utilisation", "energy_j",
 )  # fmt: skip
 _COLUMNS = (
@@ -36,7 +38,8 @@ _COLUMNS = (
     "drop_share", "regret_mean", "memory_peak_bytes", "memory_mean_bytes", "energy_j",
 )  # fmt: skip
 _COLUMNS_WITHOUT_MODEL = (
-    "goodput_per_s", "latency_mean_s", "latency_p50_s", "latency_p95_s", "latency_p99_s", "deadline_miss",
+    "goodput_per_s", "latency_mean_s", "latency_p50_s", "latency_p95_s", "latency_p99_s",
+    "deadline_miss",
     "drop_share", "utilisation", "energy_j",
 )  # fmt: skip
 _MOST_STRIPS = 8
@@ -96,10 +99,11 @@ def _lead_tail(ctx: Context, table: CompareTable, first: CompareRow, metric: Met
     real = [r for r in _best_first(table, metric) if r is not first and not ctx.is_oracle(r.policy)]
     if not real:
         return ""
-    return f"; next comes <b>{esc(real[0].policy)}</b> with <b>{esc(real[0].cells[metric.key].text)}</b>"
+    text = esc(real[0].cells[metric.key].text)
+    return f"; next comes <b>{esc(real[0].policy)}</b> with <b>{text}</b>"
 
 
-# --- tiles -----------------------------------------------------------------------------------------
+# --- tiles ----------------------------------------------------------------------------------------
 
 
 def _tile(ctx: Context, table: CompareTable, metric: Metric) -> str:
@@ -111,9 +115,10 @@ def _tile(ctx: Context, table: CompareTable, metric: Metric) -> str:
     number = f"{esc(value)} <small>± {esc(half)}</small>" if half else esc(value)
     better = {"lower": "↓ is better", "higher": "↑ is better"}.get(metric.direction, "")
     return (
-        f'<section class="tile"><h3 title="{esc(metric.doc)}">{esc(metric.title)}<small>{better}</small></h3>'
+        '<section class="tile"><h3 '
+        f'title="{esc(metric.doc)}">{esc(metric.title)}<small>{better}</small></h3>'
         f'<p class="value">{number}</p><p class="who">{ctx.swatch(best.policy)}{esc(best.policy)}'
-        f"{_against(cell, table)}</p>{strips(shown, more=max(0, len(rows) - _MOST_STRIPS))}</section>"
+        f"{_against(cell, table)}</p>{strips(shown, more=len(rows) - len(shown))}</section>"
     )
 
 
@@ -143,7 +148,8 @@ def _against(cell: Cell, table: CompareTable) -> str:
     arrow = "▲" if versus.difference.mean > 0 else "▼"
     if versus.verdict == "same":
         return f' <span class="same" title="no difference shown">≈ {esc(table.baseline)}</span>'
-    return f' <span class="{versus.verdict}">{arrow} {change(cell.metric, versus)}</span> against {esc(table.baseline)}'
+    text = f"{arrow} {change(cell.metric, versus)}"
+    return f' <span class="{versus.verdict}">{text}</span> against {esc(table.baseline)}'
 
 
 def _strip(ctx: Context, row: CompareRow, metric: Metric) -> Strip:
@@ -157,7 +163,7 @@ def _strip(ctx: Context, row: CompareRow, metric: Metric) -> Strip:
     return Strip(row.policy, look, interval.mean, low, high, text, tuple(cell.values.values()))
 
 
-# --- table -----------------------------------------------------------------------------------------
+# --- table ----------------------------------------------------------------------------------------
 
 
 def _ranking(ctx: Context, case: Case, table: CompareTable, columns: Sequence[Metric]) -> str:
@@ -171,11 +177,14 @@ def _ranking(ctx: Context, case: Case, table: CompareTable, columns: Sequence[Me
     body = "".join(_ranking_row(ctx, table, row, columns, (series, top)) for row in table.rows)
     ranked = table.ranked_by.title.lower() if table.ranked_by else "name"
     caption = (
-        f"Ranked by {esc(ranked)}. Mean over seeds ± half of the 95 % interval; below it the difference to "
-        f"<b>{esc(table.baseline)}</b>, paired by seed. {esc(' '.join(table.notes))} Click a heading to sort."
+        f"Ranked by {esc(ranked)}. Mean over seeds ± half of the 95 % interval; below it the "
+        "difference to "
+        f"<b>{esc(table.baseline)}</b>, paired by seed. {esc(' '.join(table.notes))} Click a "
+        "heading to sort."
     )
     inner = (
-        f'<div class="scroll"><table id="ranking"><thead><tr><th>Policy</th><th class="left">p95 latency over time, 0 to {esc(scale)}</th>'
+        '<div class="scroll"><table id="ranking"><thead><tr><th>Policy</th><th class="left">p95 '
+        f"latency over time, 0 to {esc(scale)}</th>"
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
     return card("Policies, best first", inner, caption)
@@ -192,8 +201,10 @@ def _ranking_row(
     cells = "".join(_cell(ctx, table, row, metric) for metric in columns)
     kind = ' class="baseline"' if row.policy == table.baseline else ""
     return (
-        f"<tr{kind}><td>{ctx.swatch(row.policy)}<b>{esc(row.policy)}</b><small>{tags}{len(row.seeds)} seed"
-        f'{"s" if len(row.seeds) != 1 else ""}</small></td><td class="left">{_spark(ctx, row.policy, *series)}</td>'
+        f"<tr{kind}><td>{ctx.swatch(row.policy)}<b>{esc(row.policy)}</b>"
+        f"<small>{tags}{len(row.seeds)} seed"
+        f"{'s' if len(row.seeds) != 1 else ''}</small></td><td "
+        f'class="left">{_spark(ctx, row.policy, *series)}</td>'
         f"{cells}</tr>"
     )
 
@@ -210,7 +221,7 @@ def _tags(ctx: Context, table: CompareTable, row: CompareRow) -> str:
 
 
 def _spark_top(table: CompareTable, series: Mapping[str, Table]) -> float:
-    """Return the common scale of the sparklines: the slowest stable policy, so that heights compare."""
+    """Return the common scale of the sparklines: the slowest stable policy."""
     stable = [row.policy for row in table.rows if not row.unstable]
     shown = stable or [row.policy for row in table.rows]
     return max((v for p in shown if p in series for v in _known(series[p]["p95"])), default=0.0)
@@ -252,7 +263,7 @@ def _cell(ctx: Context, table: CompareTable, row: CompareRow, metric: Metric) ->
     return f'<td{kind} data-value="{value}">{text}{under}</td>'
 
 
-# --- what went wrong, what was asserted, what is assumed ------------------------------------------------
+# --- what went wrong, what was asserted, what is assumed ------------------------------------------
 
 
 def _failures(ctx: Context) -> str:
@@ -261,13 +272,15 @@ def _failures(ctx: Context) -> str:
     parts = []
     if failed:
         items = "".join(
-            f"<li><b>{esc(t.policy)}</b>, seed {t.seed}{_axes(t.axes)}: {esc(t.status.get('stage') or 'failed')}: "
+            f"<li><b>{esc(t.policy)}</b>, seed {t.seed}{_axes(t.axes)}: "
+            f"{esc(t.status.get('stage') or 'failed')}: "
             f"{esc(t.status.get('message') or 'no message')}</li>"
             for t in failed[:20]
         )
         more = f"<p>and {len(failed) - 20} more</p>" if len(failed) > 20 else ""
         parts.append(
-            notice(f"<b>{len(failed)} of {len(ctx.run.trials)} trials failed</b><ul>{items}</ul>{more}"
+            notice(f"<b>{len(failed)} of {len(ctx.run.trials)} trials failed</b>"
+                   f"<ul>{items}</ul>{more}"
                    "Repeat them with <code>moedge compare … --retry-failed</code>.", "bad")
         )  # fmt: skip
     if missing:
@@ -288,7 +301,8 @@ def _targets(ctx: Context) -> str:
         return ""
     items = "".join(
         f'<li><span class="mark {"better" if item.get("kept") else "worse"}">'
-        f"{'✓' if item.get('kept') else '✗'}</span>{_who(ctx, item)}<code>{esc(item.get('text', ''))}</code> "
+        f"{'✓' if item.get('kept') else '✗'}</span>{_who(ctx, item)}"
+        f"<code>{esc(item.get('text', ''))}</code> "
         f'<span class="same">found {esc(item.get("found", "-"))}</span></li>'
         for item in found
     )
@@ -308,24 +322,29 @@ def _assumed(ctx: Context, case: Case) -> str:
     notes = []
     if meta.get("model"):
         notes.append(
-            f"Model <code>{esc(meta['model'])}</code>: answers come from the trained network itself."
+            f"Model <code>{esc(meta['model'])}</code>: answers come from the trained network "
+            "itself."
         )
     if meta.get("model") and meta.get("cost_as"):
         notes.append(
-            f"Time, energy and memory are those of <code>{esc(meta['cost_as'])}</code>, by roofline, not measured."
+            f"Time, energy and memory are those of <code>{esc(meta['cost_as'])}</code>, by "
+            "roofline, not measured."
         )
     if meta.get("model") and meta.get("usage_assumed"):
         notes.append(
-            "Which experts a token uses in it is mapped from the small model: an assumption, not a measurement."
+            "Which experts a token uses in it is mapped from the small model: an assumption, not "
+            "a measurement."
         )
     oracles = [policy for policy in case.policies() if ctx.is_oracle(policy)]
     if oracles:
         notes.append(
-            f"{esc(', '.join(oracles))}: an oracle. It sees the true mix and bounds what can be reached."
+            f"{esc(', '.join(oracles))}: an oracle. It sees the true mix and bounds what can be "
+            "reached."
         )
     if meta.get("model"):
         notes.append(
-            "Regret is about quality only, against the best merge; gated plans are no merges and may be negative."
+            "Regret is about quality only, against the best merge; gated plans are no merges and "
+            "may be negative."
         )
     seen = dict.fromkeys(note for trial in case.trials for note in trial.meta.get("notes", ()))
     notes += [esc(note) for note in seen]
@@ -335,7 +354,8 @@ def _assumed(ctx: Context, case: Case) -> str:
     known = [value for value in share if math.isfinite(value)]
     if known and meta.get("model"):
         notes.append(
-            f"The policies' own work takes up to {esc(BY_KEY['decision_share'].text(max(known)))} of busy time."
+            "The policies' own work takes up to "
+            f"{esc(BY_KEY['decision_share'].text(max(known)))} of busy time."
         )
     items = "".join(f"<li>{note}</li>" for note in notes) or "<li>Nothing beyond the scenario.</li>"
     return card("What is assumed", f'<ul class="assumed">{items}</ul>')

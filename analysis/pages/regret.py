@@ -24,8 +24,10 @@ def build(ctx: Context) -> Page:
         return nothing("regret", "Regret", QUESTION)
     if not any(trial.meta.get("model") for trial in ctx.run.done):
         text = (
-            "These trials ran with <code>model: none</code>: nothing answers, so there is no reward and no regret. "
-            "A scenario with <code>model: {checkpoint: builtin:stream}</code> has both; try <code>moedge demo</code>."
+            "These trials ran with <code>model: none</code>: nothing answers, so there is no "
+            "reward and no regret. "
+            "A scenario with <code>model: {checkpoint: builtin:stream}</code> has both; try "
+            "<code>moedge demo</code>."
         )
         return Page("regret", "Regret", QUESTION, (Html(notice(text)),), facts=ctx.facts())
     curves = {case.slug: _curves(ctx, case) for case in ctx.cases}
@@ -56,9 +58,12 @@ def _marks(ctx: Context, case: Case) -> list[tuple[float, str]]:
 
 def _says() -> Html:
     return Html(notice(
-        "Regret of a node-slot is the accuracy of the best <b>merge</b> for the mix that was served, minus the reward. "
-        "It is about quality only, whatever the latency; every node-slot with service weighs the same. "
-        "<b>Gated plans (top-k) are not merges: they may be better than every merge, and their regret negative.</b>"
+        "Regret of a node-slot is the accuracy of the best <b>merge</b> for the mix that was "
+        "served, minus the reward. "
+        "It is about quality only, whatever the latency; every node-slot with service weighs the "
+        "same. "
+        "<b>Gated plans (top-k) are not merges: they may be better than every merge, and their "
+        "regret negative.</b>"
     ))  # fmt: skip
 
 
@@ -76,8 +81,10 @@ def _cumulative(
         for s in scale.slugs
     }
     caption = (
-        "Mean over seeds, with a 95 % band from five seeds on; thin lines are seeds. Flat: nothing is lost any more. "
-        "On log-log axes a straight line of slope 1 has stopped learning; parts at or below zero cannot be drawn there."
+        "Mean over seeds, with a 95 % band from five seeds on; thin lines are seeds. Flat: "
+        "nothing is lost any more. "
+        "On log-log axes a straight line of slope 1 has stopped learning; parts at or below zero "
+        "cannot be drawn there."
     )
     choices = (ctx.case_choice, kind, scale)
     return Panel(
@@ -90,8 +97,10 @@ def _slopes(ctx: Context, curves: _CurvesOf) -> Html:
         (case.slug,): _slope_table(ctx, curves[case.slug]) for case in ctx.cases
     }
     caption = (
-        f"Exponent b of regret ~ slots<sup>b</sup> over the second half, fitted per seed, from {MIN_STEPS} served slots "
-        "per node on. 1: it loses as much per slot as before; 0.5: the order that theory allows a good learner."
+        "Exponent b of regret ~ slots<sup>b</sup> over the second half, fitted per seed, from "
+        f"{MIN_STEPS} served slots "
+        "per node on. 1: it loses as much per slot as before; 0.5: the order that theory allows "
+        "a good learner."
     )
     return Html(
         card(
@@ -119,8 +128,10 @@ def _slope_table(ctx: Context, curves: dict[str, list[Curve]]) -> str:
             f"<tr><td>{ctx.swatch(policy)}{esc(policy)}</td><td>{esc(mean)}</td>{said}</tr>"
         )
     return (
-        '<div class="scroll"><table><thead><tr><th>Policy</th><th>Mean regret per slot</th><th>Tail slope b</th>'
-        f"<th>95 % interval over seeds</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<div class="scroll"><table><thead><tr><th>Policy</th><th>Mean regret per '
+        "slot</th><th>Tail slope b</th>"
+        "<th>95 % interval over "
+        f"seeds</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

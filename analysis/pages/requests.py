@@ -32,7 +32,8 @@ def _unstable(ctx: Context) -> list[Html]:
         names = sorted(row.policy for row in ctx.table(case).rows if row.unstable)
         if names:
             text = (
-                f"Under <b>{esc(', '.join(names))}</b> a queue grows over the whole run: its latencies tell how long "
+                f"Under <b>{esc(', '.join(names))}</b> a queue grows over the whole run: its "
+                "latencies tell how long "
                 "the run was, not how fast the system is."
             )
             found.append(shown_when(notice(text, "bad"), hidden=place > 0, case=case.slug))
@@ -45,8 +46,10 @@ def _tail(ctx: Context) -> Panel:
         for case in ctx.cases
     }
     caption = (
-        "For each latency, the share of returned requests that took longer, all seeds pooled, down to the slowest ten. "
-        "Lower and further left is better. Drops are not in it: they are counted as deadline misses."
+        "For each latency, the share of returned requests that took longer, all seeds pooled, "
+        "down to the slowest ten. "
+        "Lower and further left is better. Drops are not in it: they are counted as deadline "
+        "misses."
     )
     return Panel("tail", "How bad is the tail?", caption, figures, (ctx.case_choice,))
 
@@ -58,7 +61,9 @@ def _time(ctx: Context) -> Panel:
         series, marks = over_time(ctx.run, case.trials), _marks(ctx, case)
         for slug in choice.slugs:
             figures[case.slug, slug] = draw.over_time(series, slug, ctx.looks, marks)
-    caption = "By time of emission, all seeds pooled. Dotted lines: scheduled or drawn faults of the shown seed, where few."
+    caption = (
+        "By time of emission, all seeds pooled. Dotted lines: faults of the first seed, where few."
+    )
     return Panel(
         "time", "When is it slow?", caption, figures, (ctx.case_choice, choice), ("quantile",)
     )
@@ -90,8 +95,10 @@ def _waterfall(ctx: Context) -> Panel:
                     f"No request was {why} under {style.plain(policy)}."
                 )
     caption = (
-        "The same request, with the same input and the same arrival, under every policy, from its emission on. "
-        f"Waiting for experts and computing alternate by layer; the wait is drawn first. {esc(shown_seed_note(ctx.cases[0]))}"
+        "The same request, with the same input and the same arrival, under every policy, from "
+        "its emission on. "
+        "Waiting for experts and computing alternate by layer; the wait is drawn first. "
+        f"{esc(shown_seed_note(ctx.cases[0]))}"
     )
     return Panel(
         "waterfall",
@@ -104,7 +111,7 @@ def _waterfall(ctx: Context) -> Panel:
 
 
 def _asked(ctx: Context) -> list[tuple[str, str]]:
-    """Return (policy, why): all reasons under the first two policies of the ranking and the baseline."""
+    """Return (policy, why): all reasons under the baseline and the first two of the ranking."""
     ranked = [row.policy for row in ctx.table(ctx.cases[0]).rows]
     chosen = list(dict.fromkeys([ctx.baseline, *ranked[:2]]))[:3]
     return [(policy, why) for policy in chosen for why in _WHYS]

@@ -1,4 +1,4 @@
-"""Small drawings inside text: markers, sparklines, strips of dots. Plain SVG, drawn without a library."""
+"""Small drawings inside text: markers, sparklines, strips of dots. Plain SVG, no library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from analysis.figures.style import GRID, INK, MUTED, Look
 from analysis.pages.html import esc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sim.arrays import FloatArray
 
@@ -22,10 +22,13 @@ _SHAPES = {
     "diamond": '<path d="M{x:.1f} {t:.1f}L{e:.1f} {y:.1f}L{x:.1f} {u:.1f}L{w:.1f} {y:.1f}z"/>',
     "triangle-up": '<path d="M{x:.1f} {b:.1f}l{r:.1f} {d:.1f}h-{dd:.1f}z"/>',
     "cross": '<path d="M{w:.1f} {y:.1f}H{e:.1f}M{x:.1f} {t:.1f}V{u:.1f}" stroke-width="3.2"/>',
-    "x": '<path d="M{a:.1f} {b:.1f}l{d:.1f} {d:.1f}m0 -{d:.1f}l-{d:.1f} {d:.1f}" stroke-width="2.8"/>',
-    "star": '<path d="M{w:.1f} {y:.1f}H{e:.1f}M{a:.1f} {b:.1f}l{d:.1f} {d:.1f}m0 -{d:.1f}l-{d:.1f} {d:.1f}'
+    "x": '<path d="M{a:.1f} {b:.1f}l{d:.1f} {d:.1f}m0 -{d:.1f}l-{d:.1f} {d:.1f}" '
+    'stroke-width="2.8"/>',
+    "star": '<path d="M{w:.1f} {y:.1f}H{e:.1f}M{a:.1f} {b:.1f}l{d:.1f} {d:.1f}'
+    "m0 -{d:.1f}l-{d:.1f} {d:.1f}"
     'M{x:.1f} {t:.1f}V{u:.1f}" stroke-width="1.8"/>',
-    "hexagon": '<path d="M{w:.1f} {y:.1f}L{a2:.1f} {b:.1f}H{c2:.1f}L{e:.1f} {y:.1f}L{c2:.1f} {f:.1f}H{a2:.1f}z"/>',
+    "hexagon": '<path d="M{w:.1f} {y:.1f}L{a2:.1f} {b:.1f}H{c2:.1f}'
+    'L{e:.1f} {y:.1f}L{c2:.1f} {f:.1f}H{a2:.1f}z"/>',
 }
 
 
@@ -33,7 +36,8 @@ def mark(look: Look, x: float, y: float, r: float = 5.0) -> str:
     """Return a policy's marker around a point, as an SVG group."""
     h = 0.84 * r
     places = {
-        "x": x, "y": y, "r": r, "a": x - h, "b": y - h, "d": 2 * h, "dd": 2 * r, "f": y + h, "t": y - 1.2 * r,
+        "x": x, "y": y, "r": r, "a": x - h, "b": y - h, "d": 2 * h, "dd": 2 * r, "f": y + h,
+        "t": y - 1.2 * r,
         "u": y + 1.2 * r, "e": x + 1.2 * r, "w": x - 1.2 * r, "a2": x - 0.6 * r, "c2": x + 0.6 * r,
     }  # fmt: skip
     shape = _SHAPES[look.symbol].format(**places)
@@ -42,7 +46,8 @@ def mark(look: Look, x: float, y: float, r: float = 5.0) -> str:
 
 def swatch(look: Look) -> str:
     """Return a policy's marker for use within a line of text."""
-    return f'<svg class="swatch" width="14" height="14" viewBox="0 0 14 14" aria-hidden="true">{mark(look, 7, 7, 4.6)}</svg>'
+    size = 'width="14" height="14" viewBox="0 0 14 14"'
+    return f'<svg class="swatch" {size} aria-hidden="true">{mark(look, 7, 7, 4.6)}</svg>'
 
 
 def sparkline(
@@ -60,9 +65,11 @@ def sparkline(
             path.append(f"{pen}{at:.1f} {up:.1f}")
         pen = "L" if ok else "M"
     return (
-        f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img"><title>{esc(words)}</title>'
+        f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'role="img"><title>{esc(words)}</title>'
         f'<path d="M2 {height - 3}H{width - 2}" stroke="{GRID}"/>'
-        f'<path d="{"".join(path)}" fill="none" stroke="{look.color}" stroke-width="1.6" stroke-linejoin="round"/></svg>'
+        f'<path d="{"".join(path)}" fill="none" stroke="{look.color}" stroke-width="1.6" '
+        'stroke-linejoin="round"/></svg>'
     )
 
 
@@ -101,9 +108,10 @@ def strips(rows: Sequence[Strip], width: int = 280, more: int = 0) -> str:
     return "".join(parts) + "</svg>"
 
 
-def _strip(row: Strip, y: float, sides: tuple[float, float, int], at: object) -> str:
+def _strip(
+    row: Strip, y: float, sides: tuple[float, float, int], place: Callable[[float], float]
+) -> str:
     left, right, width = sides
-    place = at if callable(at) else float
     short = row.label if len(row.label) <= 13 else row.label[:12] + "…"
     parts = [
         f"<g><title>{esc(row.label)}: {esc(row.text)}</title>",
@@ -112,16 +120,19 @@ def _strip(row: Strip, y: float, sides: tuple[float, float, int], at: object) ->
     ]
     if math.isfinite(row.low):
         parts.append(
-            f'<path d="M{place(row.low):.1f} {y:.1f}H{place(row.high):.1f}" stroke="{row.look.color}" stroke-width="2"/>'
+            f'<path d="M{place(row.low):.1f} {y:.1f}H{place(row.high):.1f}" '
+            f'stroke="{row.look.color}" stroke-width="2"/>'
         )
     else:
         parts += [
-            f'<circle cx="{place(v):.1f}" cy="{y:.1f}" r="2" fill="{row.look.color}" fill-opacity=".55"/>'
+            f'<circle cx="{place(v):.1f}" cy="{y:.1f}" r="2" fill="{row.look.color}" '
+            'fill-opacity=".55"/>'
             for v in row.seeds
         ]
     if math.isfinite(row.mean):
         parts.append(mark(row.look, place(row.mean), y, 4.2))
     parts.append(
-        f'<text x="{width}" y="{y + 4:.1f}" text-anchor="end" fill="{MUTED}">{esc(row.text)}</text></g>'
+        f'<text x="{width}" y="{y + 4:.1f}" text-anchor="end" '
+        f'fill="{MUTED}">{esc(row.text)}</text></g>'
     )
     return "".join(parts)
