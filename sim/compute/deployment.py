@@ -9,8 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sim.clock import END, Clock
-from sim.compute.memory import ACTIVATIONS, BACKBONE, EXPERTS, MERGED, Ledger
+from sim.clock import END, Alarm, Clock
+from sim.compute.memory import (
+    ACTIVATIONS,
+    BACKBONE,
+    EXPERTS,
+    KV,
+    MERGED,
+    ROUTER,
+    STAGING,
+    Ledger,
+)
 from sim.compute.storage import BY_PLAN, ExpertStore, Storage
 from sim.compute.touched import Masks, counts, union
 from sim.compute.walk import Walk
@@ -73,24 +82,39 @@ class Deployment:
         experts = range(common.experts)
         self.units = [(layer, expert) for layer in range(common.layers) for expert in experts]
         self.in_force: InForce | None = None
+        self.loading: InForce | None = None  # the start plan, after a restart
+        self.resume: Callable[[float], None] = _nobody  # told when idle, and when loaded
         self.flop = 0.0  # of batches, for the report
         self._gated_running = 0
+        self._running: dict[int, int] = {}  # batches by plan id
+        self._retired: dict[int, None] = {}  # merged plans whose last batches still run
+        self._owed_bytes = 0.0  # router state that waits for room
+
+    @property
+    def current(self) -> InForce | None:
+        """Return the plan in force, or the one that a restart is loading."""
+        return self.in_force or self.loading
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether batches run."""
+        return bool(self._running)
 
     # --- what a plan needs
 
     def check_fits(self) -> None:
-        """Refuse a node that could not serve even one request under the start plan.
+        """Refuse a node that could not serve even one request under a merged start plan.
 
         Raises:
             PlanRefused: Backbone, one merged expert and one request's activations do not fit.
         """
-        need_bytes = (
-            self.cost.backbone_bytes + self.cost.merged_bytes + self.cost.activation_bytes(1)
-        )
+        if isinstance(self.spec.plan, TopK):
+            return  # `provision` knows what that needs
+        need_bytes = self.cost.backbone_bytes + self.cost.merged_bytes + self._working_bytes(1)
         if need_bytes > self.ledger.budget_bytes:
             raise PlanRefused(
-                f"node {self.spec.name}: backbone, merged experts and one request "
-                f"need {format_bytes(need_bytes)}, memory is {format_bytes(self.ledger.budget_bytes)}"
+                f"node {self.spec.name}: backbone, merged experts and one request need "
+                f"{format_bytes(need_bytes)}, memory is {format_bytes(self.ledger.budget_bytes)}"
             )
 
     def gated_need_bytes(self) -> float:
@@ -98,12 +122,78 @@ class Deployment:
 
         All experts, or with an evicting cache one per server.
         """
-        servers = self.spec.servers
-        units = len(self.units) if self.preload else servers
-        fixed = self.cost.backbone_bytes + servers * self.cost.activation_bytes(1)
-        return fixed + units * self.cost.expert_bytes
+        return self._need_bytes(TopK(1), self.spec.servers)
 
-    # --- memory of plans
+    def _need_bytes(self, plan: Plan, servers: int) -> float:
+        """Return the memory with which so many servers can run one request each under a plan."""
+        fixed_bytes = self.cost.backbone_bytes + self.ledger.used_bytes[ROUTER] + self._owed_bytes
+        working_bytes = servers * self._working_bytes(1)
+        if not isinstance(plan, TopK):
+            return fixed_bytes + working_bytes + self.cost.merged_bytes
+        units = len(self.units) if self.preload else servers
+        return fixed_bytes + working_bytes + units * self.cost.expert_bytes
+
+    def missing_bytes(self) -> float:
+        """Return the bytes of experts to fetch before a gated plan takes force."""
+        missing = len(self.units) - len(self.store.resident) if self.preload else 0
+        return missing * self.cost.expert_bytes
+
+    # --- memory
+
+    def make_room(self, size_bytes: float, now_s: float, *, serving: bool = False) -> bool:
+        """Evict experts until so many bytes fit beside what must go on.
+
+        Batches that stream experts need room for one of them, or they would wait for each other
+        for ever; the router's state comes before new batches; and when `serving`, a request more
+        must be able to run.
+        """
+        ledger, used_bytes = self.ledger, self.ledger.used_bytes
+        size_bytes += self._owed_bytes
+        if serving:
+            running_bytes = used_bytes[ACTIVATIONS] + used_bytes[KV]
+            size_bytes += max(0.0, self._working_bytes(1) - running_bytes)
+        if self._streams():
+            others_bytes = ledger.total_bytes - used_bytes[EXPERTS]
+            if others_bytes + size_bytes + self.cost.expert_bytes > ledger.budget_bytes:
+                return False
+        return self.store.make_room(size_bytes, now_s)
+
+    def _streams(self) -> bool:
+        gated = self._gated_running > 0 or (
+            self.in_force is not None and isinstance(self.in_force.plan, TopK)
+        )
+        return gated and not self.preload
+
+    def hold_state(self, state_bytes: float, now_s: float) -> None:
+        """Keep the router's state in memory, as soon as running batches leave room for it.
+
+        Raises:
+            PlanRefused: The node could serve nothing beside that state.
+        """
+        self._owed_bytes = max(0.0, state_bytes - self.ledger.used_bytes[ROUTER])
+        force = self.current
+        if force is not None and self._owed_bytes > 0.0:
+            need_bytes = self._need_bytes(force.plan, 1)
+            if need_bytes > self.ledger.budget_bytes:
+                raise PlanRefused(
+                    f"node {self.spec.name}: the router's state of {format_bytes(state_bytes)} "
+                    f"does not fit beside one request: {format_bytes(need_bytes)} needed, memory "
+                    f"is {format_bytes(self.ledger.budget_bytes)}"
+                )
+        if self._owed_bytes == 0.0:
+            self.ledger.set(ROUTER, state_bytes, now_s)
+        self._settle_state(now_s)
+
+    def _settle_state(self, now_s: float) -> None:
+        if self._owed_bytes > 0.0 and self.make_room(0.0, now_s):
+            self.ledger.add(ROUTER, self._owed_bytes, now_s)
+            self._owed_bytes = 0.0
+
+    def freed(self, now_s: float) -> None:
+        """Let those who wait for memory try again."""
+        self._settle_state(now_s)
+        self.store.retry(now_s)
+        self.station.wake(now_s)
 
     def _place_weights(self, force: InForce, now_s: float) -> float:
         """Reserve memory for the backbone and a plan's weights; return the bytes."""
@@ -138,12 +228,20 @@ class Deployment:
         gated = isinstance(force.plan, TopK)
         if gated and self.preload:
             for key in self.units:
-                self.store.admit(key, now_s, BY_PLAN)
-        self.in_force = force
+                if key not in self.store.resident:
+                    self.store.admit(key, now_s, BY_PLAN)
+        before, self.in_force = self.in_force, force
         self.ledger.set(MERGED, 0.0 if gated else self.cost.merged_bytes, now_s)
+        self._retire(before, now_s)
         self._free_experts(now_s)
-        self.store.retry(now_s)
-        self.station.wake(now_s)
+        self.freed(now_s)
+
+    def _retire(self, before: InForce | None, now_s: float) -> None:
+        """Hold on to merged weights under which batches still run, as part of the staging."""
+        if before is None or isinstance(before.plan, TopK) or before.plan_id not in self._running:
+            return
+        self._retired[before.plan_id] = None
+        self.ledger.add(STAGING, self.cost.merged_bytes, now_s)
 
     def _free_experts(self, now_s: float) -> None:
         if self.in_force and not isinstance(self.in_force.plan, TopK) and not self._gated_running:
@@ -156,20 +254,25 @@ class Deployment:
         if self.in_force is None:
             return 0
         for fitting in range(size, 0, -1):
-            if self.store.make_room(self._working_bytes(fitting), now_s):
+            if self.make_room(self._working_bytes(fitting), now_s):
                 return fitting
         return 0
 
     def _working_bytes(self, size: int) -> float:
-        return self.cost.activation_bytes(size)
+        return self.cost.activation_bytes(size) + self.cost.kv_bytes(size)
+
+    def _hold_working(self, size: int, now_s: float) -> None:
+        """Take the working memory of so many requests (fewer than none: give it back)."""
+        self.ledger.add(ACTIVATIONS, self.cost.activation_bytes(size), now_s)
+        self.ledger.add(KV, self.cost.kv_bytes(size), now_s)
 
     def begin(self, batch: Batch, now_s: float) -> None:
         """Serve a batch under the plan in force."""
         force = self.in_force
         assert force is not None
         batch.plan_id = force.plan_id
-        batch.held_bytes = self._working_bytes(len(batch.ids))
-        self.ledger.add(ACTIVATIONS, batch.held_bytes, now_s)
+        self._running[batch.plan_id] = self._running.get(batch.plan_id, 0) + 1
+        self._hold_working(len(batch.ids), now_s)
         if isinstance(force.plan, TopK):
             self._begin_gated(batch, force.plan, now_s)
         else:
@@ -195,20 +298,35 @@ class Deployment:
         self.clock.at(end_s, END, batch.ids[0], self.station.ended, batch)
 
     def end(self, batch: Batch, now_s: float) -> None:
-        """Free a batch's working memory."""
-        self.ledger.add(ACTIVATIONS, -batch.held_bytes, now_s)
+        """Free a batch's working memory, and weights that nobody needs any more."""
+        self._hold_working(-len(batch.ids), now_s)
+        self._leave_plan(batch.plan_id, now_s)
         if batch.gated:
             self._gated_running -= 1
             self._free_experts(now_s)
+        self._settle_state(now_s)
         self.store.retry(now_s)
+        if not self._running:
+            self.resume(now_s)
+
+    def _leave_plan(self, plan_id: int, now_s: float) -> None:
+        self._running[plan_id] -= 1
+        if self._running[plan_id]:
+            return
+        del self._running[plan_id]
+        if plan_id in self._retired:
+            del self._retired[plan_id]
+            self.ledger.add(STAGING, -self.cost.merged_bytes, now_s)
 
     # --- faults
 
     def crash(self, now_s: float) -> None:
         """Lose memory and plan."""
-        self.in_force = None
+        self.in_force = self.loading = None
         self.station.blocked = True
-        self._gated_running = 0
+        self._gated_running, self._owed_bytes = 0, 0.0
+        self._running.clear()
+        self._retired.clear()
         self.store.crash(now_s)
         self.storage.clear(now_s)
         self.ledger.clear(now_s)
@@ -221,12 +339,18 @@ class Deployment:
         The start plan's merged weights are kept on storage as the node's delivered image.
         """
         size_bytes = self._place_weights(force, now_s)
+        self.loading = force
         epoch = self.station.epoch
 
-        def loaded(at_s: float) -> None:
-            if self.station.epoch == epoch and self.station.up:
-                self.station.blocked = False
-                self.install(force, at_s)
+        def loaded(alarm: Alarm) -> None:
+            if self.station.epoch == epoch:
+                self.loading, self.station.blocked = None, False
+                self.install(force, self.clock.now)
+                self.resume(self.clock.now)
 
         done_s = self.storage.book(size_bytes, now_s)
-        self.clock.at(done_s, END, -1 - self.spec.id, lambda alarm: loaded(self.clock.now))
+        self.clock.at(done_s, END, -1 - self.spec.id, loaded)
+
+
+def _nobody(now_s: float) -> None:
+    """Take no notice."""

@@ -36,7 +36,6 @@ class Batch:
     plan_id: int = -1
     service_s: float = 0.0
     stall_s: float = 0.0
-    held_bytes: float = 0.0
     gated: bool = False
 
 

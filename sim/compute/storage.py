@@ -122,7 +122,10 @@ class ExpertStore:
         self.log.residency(self.ledger.node, key, now_s, FETCH, self.unit_bytes, cause)
 
     def make_room(self, size_bytes: float, now_s: float) -> bool:
-        """Evict until so many bytes fit; False when nothing more can go."""
+        """Evict until so many bytes fit; False, as a rule with nothing evicted, if they cannot."""
+        spare_bytes = self.unit_bytes * (len(self.resident) - len(self.pinned))
+        if not self.ledger.fits(size_bytes - spare_bytes):
+            return False
         while not self.ledger.fits(size_bytes):
             victim = self.cache.victim(self.pinned)
             if victim is None:

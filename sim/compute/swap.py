@@ -2,7 +2,8 @@
 
 The decision's own work and the merge take a server like a batch does; experts are streamed from
 storage. Until the end the old plan serves (double buffer: new weights and one staged expert are in
-memory beside the old ones) or the servers wait (stop the world). A later decision supersedes an
+memory beside the old ones, which stay until their last batch ends) or the servers wait (stop the
+world: running batches end, then new weights overwrite the old ones). A later decision supersedes an
 unfinished one; work already begun stays charged.
 """
 
@@ -14,10 +15,8 @@ from typing import TYPE_CHECKING
 
 from sim.clock import END, Alarm, Clock
 from sim.compute.deployment import Deployment, InForce
-from sim.compute.memory import EXPERTS, MERGED, ROUTER, STAGING
-from sim.errors import PlanRefused
+from sim.compute.memory import EXPERTS, MERGED, STAGING
 from sim.plans import Plan, TopK, active_experts, merge_weights
-from sim.units import format_bytes
 
 if TYPE_CHECKING:
     from sim.config import Hardware
@@ -47,6 +46,7 @@ class _Pending:
     row: DecisionRow
     epoch: int
     staged_bytes: float = 0.0
+    waits: bool = False  # for the node to be loaded, or idle
 
 
 class Swap:
@@ -62,34 +62,51 @@ class Swap:
         self.clock, self.deployment, self.experts = clock, deployment, experts
         self.station, self.ledger = deployment.station, deployment.ledger
         self._pending: _Pending | None = None
+        self._stops = deployment.spec.swap == "stop-the-world"
         self.merge_s = 0.0  # server time asked for by merges (law L7)
+        deployment.resume = self.resume
 
     @property
     def goal(self) -> Plan | None:
         """Return the plan that is in force or on its way."""
         if self._pending is not None:
             return self._pending.plan
-        force = self.deployment.in_force
+        force = self.deployment.current
         return None if force is None else force.plan
 
     def decide(self, plan_id: int, decision: NodeDecision, row: DecisionRow, now_s: float) -> None:
         """Charge a decision and start putting its plan in force, unless it keeps the plan."""
         row.work_flop, row.read_bytes = decision.flop, decision.read_bytes
         row.moved_bytes, row.state_bytes = decision.moved_bytes, decision.state_bytes
-        self._hold_state(decision.state_bytes, now_s)
-        changes = decision.plan is not None and decision.plan != self.goal
-        if not changes and decision.plan is not None:
-            row.t_force_s = now_s  # the same weights are in force (or on their way) already
-        hardware = self.deployment.spec.hardware
-        work_s = decision_s(decision, hardware)
+        self.deployment.hold_state(decision.state_bytes, now_s)
         pending = None
-        if changes and decision.plan is not None:
-            pending = _Pending(plan_id, decision.plan, row, self.station.epoch)
-            self._supersede(pending, now_s)
+        if decision.plan is not None:
+            pending = self._accept(plan_id, decision.plan, row, now_s)
+        work_s = decision_s(decision, self.deployment.spec.hardware)
         if work_s > 0.0:
             self._charge(work_s, pending, now_s)
         elif pending is not None:
             self._load(pending, now_s)
+
+    def _accept(self, plan_id: int, plan: Plan, row: DecisionRow, now_s: float) -> _Pending | None:
+        """Let a plan supersede what is on its way, unless it is in force or on its way itself."""
+        if plan == self.goal or self._go_back(plan, now_s):
+            row.t_force_s = now_s
+            return None
+        self._drop_pending(now_s)
+        self._pending = _Pending(plan_id, plan, row, self.station.epoch)
+        self.station.blocked = self.station.blocked or self._stops
+        return self._pending
+
+    def _go_back(self, plan: Plan, now_s: float) -> bool:
+        """Forget what is on its way if the plan in force is wanted again and still whole."""
+        force, pending = self.deployment.current, self._pending
+        overwritten = self._stops and pending is not None and pending.staged_bytes > 0.0
+        if force is None or plan != force.plan or overwritten:
+            return False
+        self._drop_pending(now_s)
+        self._unblock(now_s)
+        return True
 
     def _charge(self, work_s: float, pending: _Pending | None, now_s: float) -> None:
         def decided(at_s: float) -> None:
@@ -98,25 +115,11 @@ class Swap:
 
         self.station.work(work_s, decided, now_s)
 
-    def _hold_state(self, state_bytes: float, now_s: float) -> None:
-        extra_bytes = state_bytes - self.ledger.used_bytes[ROUTER]
-        if extra_bytes > 0.0 and not self.deployment.store.make_room(extra_bytes, now_s):
-            raise PlanRefused(
-                f"node {self.deployment.spec.name}: the router's state of "
-                f"{format_bytes(state_bytes)} does not fit"
-            )
-        self.ledger.set(ROUTER, state_bytes, now_s)
-
-    def _supersede(self, pending: _Pending, now_s: float) -> None:
-        self._drop_pending(now_s)
-        self._pending = pending
-        if self.deployment.spec.swap == "stop-the-world":
-            self.station.blocked = True
-
     def _drop_pending(self, now_s: float) -> None:
         if self._pending is not None:
             self._unstage(self._pending, now_s)
             self._pending = None
+            self.deployment.freed(now_s)
 
     def _unstage(self, pending: _Pending, now_s: float) -> None:
         category = EXPERTS if isinstance(pending.plan, TopK) else STAGING
@@ -126,21 +129,12 @@ class Swap:
     # --- fetch
 
     def _load(self, pending: _Pending, now_s: float) -> None:
-        deployment, cost = self.deployment, self.deployment.cost
-        if isinstance(pending.plan, TopK):
-            if deployment.gated_need_bytes() > self.ledger.budget_bytes:
-                self._refuse(now_s)
-                return
-            need_bytes = cost.expert_bytes * len(deployment.units) if deployment.preload else 0.0
-            fetch_bytes = need_bytes
-        else:
-            active = active_experts(pending.plan, self.experts)
-            _, _, fetch_bytes = cost.merge_work(active)
-            reused_bytes = 0.0
-            if deployment.spec.swap == "stop-the-world":  # the old merged weights are overwritten
-                reused_bytes = min(self.ledger.used_bytes[MERGED], cost.merged_bytes)
-            need_bytes = cost.merged_bytes + cost.staging_bytes - reused_bytes
-        if not deployment.store.make_room(need_bytes, now_s):
+        deployment = self.deployment
+        if deployment.in_force is None or (self._stops and deployment.busy):
+            pending.waits = True
+            return
+        need_bytes, fetch_bytes = self._needs(pending.plan)
+        if not self._make_room(pending.plan, need_bytes, now_s):
             self._refuse(now_s)
             return
         pending.staged_bytes = need_bytes
@@ -151,6 +145,34 @@ class Swap:
             return
         done_s = deployment.storage.book(fetch_bytes, now_s)
         self.clock.at(done_s, END, -1 - deployment.spec.id, self._fetched, pending)
+
+    def resume(self, now_s: float) -> None:
+        """Go on, because the node is loaded or idle now."""
+        pending = self._pending
+        if pending is None:
+            return
+        self.station.blocked = self.station.blocked or self._stops
+        if pending.waits:
+            pending.waits = False
+            self._load(pending, now_s)
+
+    def _needs(self, plan: Plan) -> tuple[float, float]:
+        """Return the memory that a swap to a plan takes, and the bytes to fetch for it."""
+        cost = self.deployment.cost
+        if isinstance(plan, TopK):
+            missing_bytes = self.deployment.missing_bytes()
+            return missing_bytes, missing_bytes
+        _, _, fetch_bytes = cost.merge_work(active_experts(plan, self.experts))
+        need_bytes = cost.merged_bytes + cost.staging_bytes
+        if self._stops:  # the old merged weights are overwritten
+            need_bytes -= min(self.ledger.used_bytes[MERGED], cost.merged_bytes)
+        return need_bytes, fetch_bytes
+
+    def _make_room(self, plan: Plan, need_bytes: float, now_s: float) -> bool:
+        deployment = self.deployment
+        if isinstance(plan, TopK) and deployment.gated_need_bytes() > self.ledger.budget_bytes:
+            return False
+        return deployment.make_room(need_bytes, now_s, serving=not self._stops)
 
     def _refuse(self, now_s: float) -> None:
         """Keep the old plan: the row's t_force_s stays NaN."""

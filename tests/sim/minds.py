@@ -41,7 +41,7 @@ from sim.ports import (
     PlanProfile,
     Receipts,
 )
-from sim.records import Record
+from sim.records import MEMORY, Record
 from sim.registry import Registry
 from sim.simulation import simulate
 from tests.agents.hosting.tiny import E, L, P, TinyModel, routers_of
@@ -82,7 +82,8 @@ class Varied(TinyModel):
 class Scripted:
     """Decides what its parameters say: `plans[slot]`, or `plans[slot][node]`; keeps otherwise.
 
-    `flop`, `read_bytes` and `state_bytes` are what each decision costs.
+    `flop`, `read_bytes` and `state_bytes` are what each decision costs; `state_from[slot]` is added
+    to the state in one slot.
     """
 
     oracle: ClassVar[bool] = False
@@ -103,6 +104,7 @@ class Scripted:
         if isinstance(chosen, Mapping):
             plans = [chosen.get(node) for node in self.setup.nodes.tolist()]
         cost = [np.full(n, float(script.get(name, 0.0))) for name in _COSTS]
+        cost[3] += script.get("state_from", {}).get(context.slot, 0.0)
         return DecisionBlock(plans, Receipts(*cost), np.zeros(n, np.bool_))
 
 
@@ -179,8 +181,7 @@ def run(
 
 def category(seen: Seen, name: str, at: int = 0) -> list[tuple[float, float]]:
     """Return the (time, MB) changes of one category of a node's memory."""
-    from sim.records import MEMORY
-
     table = seen["memory"]
     mine = (table["node"] == at) & (table["category"] == MEMORY.index(name))
-    return [(float(t), round(float(b) / MB, 6)) for t, b in zip(table["t_s"][mine], table["bytes"][mine], strict=True)]  # fmt: skip
+    rows = zip(table["t_s"][mine].tolist(), table["bytes"][mine].tolist(), strict=True)
+    return [(t_s, round(size_bytes / MB, 6)) for t_s, size_bytes in rows]

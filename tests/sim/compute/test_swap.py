@@ -1,0 +1,76 @@
+"""Decisions on their way: superseded, wanted again, lost with their node."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sim.config import FaultSpec
+from tests.sim.minds import OTHER, SKEW, category, node, run, script, timed, world
+
+
+def test_the_plan_in_force_comes_back_without_a_second_swap() -> None:
+    # SKEW takes 104 ms from 0.1 s; OTHER starts at 0.3 s and is called off at 0.35 s
+    plans = {2: SKEW, 6: OTHER, 7: SKEW}
+    seen = run(
+        world([node()], [timed([0.5])], slot_s=0.05, duration_s=1.0, drain_s=0.0), script(plans)
+    )
+    forced = dict(zip(seen["decisions"]["slot"], seen["decisions"]["t_force_s"], strict=True))
+    assert forced[2] == pytest.approx(0.204)
+    assert np.isnan(forced[6])
+    assert forced[7] == pytest.approx(0.35)
+    assert category(seen, "staging")[-1] == (pytest.approx(0.35), 0.0)
+    assert seen["requests"]["plan"].tolist() == [3]  # start, two keeps, then SKEW
+
+
+def test_a_swap_that_overwrites_the_old_weights_must_load_them_again() -> None:
+    plans = {2: SKEW, 6: OTHER, 7: SKEW}
+    stops = node(swap="stop-the-world")
+    seen = run(world([stops], [timed([0.5])], slot_s=0.05, duration_s=1.0), script(plans))
+    forced = dict(zip(seen["decisions"]["slot"], seen["decisions"]["t_force_s"], strict=True))
+    assert np.isnan(forced[6])
+    # storage is busy with OTHER until 0.38 s, then fetches again and merges
+    assert forced[7] == pytest.approx(0.38 + 0.104)
+
+
+def test_a_superseded_decision_leaves_no_bytes_behind_and_later_ones_wait_for_storage() -> None:
+    seen = run(
+        world([node()], [timed([0.5])], slot_s=0.05, duration_s=1.0), script({2: SKEW, 3: OTHER})
+    )
+    forced = dict(zip(seen["decisions"]["slot"], seen["decisions"]["t_force_s"], strict=True))
+    assert np.isnan(forced[2])
+    assert forced[3] == pytest.approx(0.18 + 0.08 + 0.024)
+    assert [mb for _, mb in category(seen, "staging")] == [3.0, 0.0, 3.0, 0.0]
+
+
+def test_a_delayed_decision_does_not_outlive_the_crash_of_its_router() -> None:
+    crash = FaultSpec("node-crash", 0, 1.5, 0.1)
+    for at, faults in ((1, ()), (1, (crash,))):
+        seen = run(
+            world([node()], [timed([0.5])], faults=faults, decision_delay_slots=2),
+            script({at: SKEW}),
+        )
+        forced = seen["decisions"]["t_force_s"][seen["decisions"]["slot"] == at]
+        assert np.isnan(forced).all() == bool(faults)
+
+
+def test_a_decision_that_would_act_after_the_end_costs_nothing() -> None:
+    seen = run(
+        world([node()], [timed([0.5])], duration_s=3.5, drain_s=0.0, decision_delay_slots=2),
+        script({0: SKEW, 2: OTHER}, flop=1e6),
+    )
+    slot, work = seen["decisions"]["slot"], seen["decisions"]["work_flop"]
+    assert (work[slot >= 2] == 0.0).all()
+    assert (work[(slot >= 0) & (slot < 2)] > 0.0).all()
+
+
+def test_a_crash_in_the_middle_of_a_swap_forgets_it() -> None:
+    # crash at 1.05 s during the fetch, restart at 1.2 s, image of 4 MB loaded at 1.24 s
+    crash = FaultSpec("node-crash", 0, 1.05, 0.15)
+    seen = run(world([node()], [timed([0.5, 1.21])], faults=(crash,)), script({1: SKEW, 2: SKEW}))
+    forced = dict(zip(seen["decisions"]["slot"], seen["decisions"]["t_force_s"], strict=True))
+    assert np.isnan(forced[1])
+    assert forced[2] == pytest.approx(2.104)
+    assert category(seen, "staging") == [(1.0, 3.0), (1.05, 0.0), (2.0, 3.0), (2.104, 0.0)]
+    assert seen["requests"]["t_start_s"][1] == pytest.approx(1.24)
+    assert seen["requests"]["plan"].tolist() == [0, 0]
