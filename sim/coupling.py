@@ -49,6 +49,16 @@ class _Box:
     reset: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A decision, and the life of the node (it counts crashes) in which it was made."""
+
+    plan_id: int
+    decision: NodeDecision
+    row: DecisionRow
+    epoch: int
+
+
 class Profiles:
     """Gate choices of gated plans, asked once from the first host.
 
@@ -101,7 +111,7 @@ class Coupling:
             world.nodes
         )  # server seconds that decisions asked for (law L7)
         self._boxes = [_Box([], [], deque(), []) for _ in self.hosts]
-        self._delayed: deque[tuple[int, list[tuple[int, NodeDecision, DecisionRow]]]] = deque()
+        self._delayed: deque[tuple[int, list[_Made]]] = deque()
 
     # --- the simulation tells
 
@@ -133,10 +143,16 @@ class Coupling:
     # --- slot boundaries
 
     def boundary(self, slot: int, now_s: float, active: Sequence[int]) -> None:
-        """Step every shard and apply what is decided; `active` are the nodes that are up (none.
+        """Step every shard and apply what is decided; `active` are the nodes that are up."""
+        self._take(slot, self._exchange(slot, now_s, active))
+        while self._delayed and self._delayed[0][0] <= slot:
+            self._apply(self._delayed.popleft()[1], now_s)
 
-        Last call).
-        """
+    def last(self, slot: int, now_s: float) -> None:
+        """Let the hosts score what was served at the end; decisions still to come never act."""
+        self._exchange(slot, now_s, ())
+
+    def _exchange(self, slot: int, now_s: float, active: Sequence[int]) -> list[NodeDecision]:
         true_mix = self.true_mix(slot)
         steps = []
         for shard, box in enumerate(self._boxes):
@@ -152,7 +168,7 @@ class Coupling:
         told = [row for reply in replies for row in reply.telemetry]
         for row in sorted(told, key=lambda r: int(r["node"])):
             self.recorder.named(row)
-        self._take(slot, now_s, sorted(decisions, key=lambda d: d.node))
+        return sorted(decisions, key=lambda d: d.node)
 
     def _step_input(
         self, box: _Box, slot: int, now_s: float, active: IntArray, true_mix: FloatArray
@@ -190,27 +206,29 @@ class Coupling:
         for rid, right in zip(ids.tolist(), reply.correct.tolist(), strict=True):
             correct[rid] = int(right)
 
-    def _take(self, slot: int, now_s: float, decisions: Sequence[NodeDecision]) -> None:
+    def _take(self, slot: int, decisions: Sequence[NodeDecision]) -> None:
         made = []
         for decision in decisions:
             row = DecisionRow(
                 slot=slot, node=decision.node, plan=decision.plan, explored=decision.explored
             )
-            made.append((self._register(row, decision.plan), decision, row))
+            plan_id, epoch = self._register(row, decision.plan), self._epoch(decision.node)
+            made.append(_Made(plan_id, decision, row, epoch))
             if decision.task_mix is not None:
                 self.estimates[slot, decision.node] = decision.task_mix
         self._delayed.append((slot + self.world.decision_delay_slots, made))
-        while self._delayed and self._delayed[0][0] <= slot:
-            self._apply(self._delayed.popleft()[1], now_s)
 
-    def _apply(self, made: list[tuple[int, NodeDecision, DecisionRow]], now_s: float) -> None:
-        for plan_id, decision, row in made:
-            swap = self.swaps[decision.node]
-            if not swap.station.up:
-                continue
-            hardware = swap.deployment.spec.hardware
-            self.receipts_s[decision.node] += decision_s(decision, hardware)
-            swap.decide(plan_id, decision, row, now_s)
+    def _epoch(self, node: int) -> int:
+        return self.swaps[node].station.epoch
+
+    def _apply(self, made: Sequence[_Made], now_s: float) -> None:
+        for each in made:
+            node = each.decision.node
+            if each.epoch != self._epoch(node):
+                continue  # a crash took the decision with the router that had made it
+            swap = self.swaps[node]
+            self.receipts_s[node] += decision_s(each.decision, swap.deployment.spec.hardware)
+            swap.decide(each.plan_id, each.decision, each.row, now_s)
 
 
 def _take(column: Sequence[int], ids: list[int]) -> IntArray:

@@ -7,6 +7,7 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, Protocol
 
 from sim.clock import FAULT, Alarm, Clock
+from sim.errors import InputError
 from sim.records import FAULTS
 from sim.rng import Streams
 
@@ -32,8 +33,13 @@ def timetable(world: World) -> tuple[Outage, ...]:
     Drawn faults alternate exponential up and down times, starting up; each draws from its own
     stream, so that no policy and no other fault moves it (law L5).
 
+    Raises:
+        InputError: A fault hits a node that only forwards, or a target that does not exist.
+
     Source: alternating renewal process, availability MTBF / (MTBF + MTTR). Deviation: none.
     """
+    for index, fault in enumerate(world.faults):
+        _check_target(world, index, fault)
     end_s = world.duration_s + world.drain_s
     outages: list[Outage] = []
     for index, fault in enumerate(world.faults):
@@ -43,6 +49,19 @@ def timetable(world: World) -> tuple[Outage, ...]:
             outages += _drawn(fault, Streams(world.seed), index, end_s)
     outages = [o for o in outages if o.from_s <= end_s]
     return tuple(sorted(outages, key=lambda o: (o.from_s, o.kind, o.target, o.until_s)))
+
+
+def _check_target(world: World, index: int, fault: FaultSpec) -> None:
+    targets = world.links if fault.kind == "link-down" else world.nodes
+    if not 0 <= fault.target < len(targets):
+        raise InputError(
+            f"faults.{index}.target: expected 0 to {len(targets) - 1}, found {fault.target}"
+        )
+    if fault.kind == "node-crash" and world.nodes[fault.target].servers == 0:
+        raise InputError(
+            f"faults.{index}: node {world.nodes[fault.target].name} has no servers and only "
+            "forwards, so a crash takes nothing from it; take its links down instead"
+        )
 
 
 def _drawn(fault: FaultSpec, streams: Streams, index: int, end_s: float) -> Sequence[Outage]:

@@ -23,6 +23,7 @@ from sim.topology.graph import Network
 from sim.views import FleetView
 
 if TYPE_CHECKING:
+    from sim.arrays import FloatArray
     from sim.arrivals.workload import Workload
     from sim.config import DispatchSpec, World
     from sim.parts import Parts
@@ -238,7 +239,7 @@ class Fleet:
         if self.end_s > self.slots_closed * self.world.slot_s:
             self._close_slot(self.slots_closed, self.end_s)
         if self.brains is not None:
-            self.brains.coupling.boundary(self.slots_closed, self.end_s, ())
+            self.brains.coupling.last(self.slots_closed, self.end_s)
 
     # --- faults
 
@@ -278,17 +279,27 @@ class Fleet:
             LawViolation: A law is broken.
         """
         returns = np.frombuffer(self.requests.t_return_s, dtype="f8")
+        in_flight = self._under_way(returns)
         returns[returns > self.end_s] = np.nan  # known to arrive, but after the end
         table = self.recorder.requests(self.requests)
-        flying = np.isnan(returns) & (table["drop"] < 0)
         causality(table)
-        counts = conservation(table, int(flying.sum()))
-        stations([self._ledger(node) for node in self.stations])
+        flying = self.transfers.flying()
+        ledgers = [self._ledger(node) for node in self.stations]
+        counts = conservation(
+            table, in_flight + len(flying) + sum(len(ledger.present) for ledger in ledgers)
+        )
+        stations(ledgers)
         flying_bytes = [0.0] * len(self.world.links)
-        for link, size_bytes in self.transfers.flying():
+        for link, size_bytes in flying:
             flying_bytes[link] += size_bytes
         link_bytes(self.links, flying_bytes)
         return counts
+
+    def _under_way(self, returns: FloatArray) -> int:
+        """Count requests that neither a station nor an alarm of a link holds."""
+        choosing = [rid for rid in self.clock.pending(EMIT) if rid is not None]
+        unborn = self.requests.count - self._next
+        return len(choosing) + unborn + int((returns > self.end_s).sum())
 
     def _ledger(self, node: int) -> NodeLedger:
         station = self.stations[node]

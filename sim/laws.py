@@ -1,10 +1,13 @@
 """The laws that every run obeys; checked at its end, callable in tests.
 
-    L1  conservation: emitted = returned + dropped (by reason) + in flight, per node and in total;
-    bytes likewise L2  causality: a request's stamps never go back L3  capacity: never more running
-    than servers, never more bytes than memory (checked while the run goes on, too) L7  every
-    policy's own cost is charged: server time asked for by decisions and merges = done + lost + open
-    L8  Little: the event-time integral of N(t) equals the summed stays, per node
+L1  conservation: emitted = returned + dropped (by reason) + in flight, per node and in total;
+    bytes likewise.
+L2  causality: a request's stamps never go back.
+L3  capacity: never more running than servers, never more bytes than memory (checked while the run
+    goes on, too).
+L7  every policy's own cost is charged: server time that decisions and merges ask for is done, lost
+    in a crash, or still open.
+L8  Little: the event-time integral of N(t) equals the summed stays, per node.
 
 L4 (same seed, same bits), L5 (the world does not depend on the policy) and L6 (oracle boundary)
 need several runs; they live in tests/laws.
@@ -43,7 +46,13 @@ class NodeLedger:
 
 
 def conservation(requests: Table, in_flight: int) -> dict[str, int]:
-    """Check L1 over the fleet and return the counts."""
+    """Check L1 over the fleet and return the counts.
+
+    Args:
+        requests: The table.
+        in_flight: Requests that stations, links and choosing dispatchers hold at the end, counted
+            there, never derived from the table.
+    """
     returned = ~np.isnan(requests["t_return_s"])
     dropped = requests["drop"] >= 0
     both = np.flatnonzero(returned & dropped)

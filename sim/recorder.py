@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.compute.swap import DecisionRow, weights_row
-from sim.plans import PLAN_KINDS, Single, TopK
+from sim.plans import Single, TopK
 from sim.records import DECISIONS, Table, Tables, columns, dtype
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _kind(row: DecisionRow) -> int:
         return DECISIONS.index("keep")
     if row.start and row.plan.kind == "merged":
         return DECISIONS.index("start")
-    return DECISIONS.index(PLAN_KINDS[PLAN_KINDS.index(row.plan.kind)])
+    return DECISIONS.index(row.plan.kind)
 
 
 def table_of(name: str, rows: Iterable[Row], experts: int) -> Table:
