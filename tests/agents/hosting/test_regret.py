@@ -119,6 +119,10 @@ def test_each_pair_of_merge_and_task_is_evaluated_once() -> None:
     assert [name for name, _ in model.calls].count("task_accuracy") == 2
 
 
+def test_no_rows_are_no_work() -> None:
+    assert measured(shard_with(merges(1)), []) == {}
+
+
 def test_without_an_oracle_table_the_best_is_unknown() -> None:
     got = measured(shard_with(merges(1), model=TinyModel(table=False)), [(0, 0, 0, 1)])
     assert math.isnan(got[0, 0][0])
