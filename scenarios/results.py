@@ -213,7 +213,7 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove the half-written files of writers that were killed; call it under the lock."""
-        for path in sorted(self.root.rglob("*.tmp")):
+        for path in sorted(self.root.rglob("*.[0-9]*.tmp")):
             path.unlink(missing_ok=True)
 
     def finished(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scenarios.cli import app
+from scenarios.planning import Order, plan
 from tests.scenarios import tiny
 
 if TYPE_CHECKING:
@@ -135,8 +137,8 @@ def test_the_number_of_jobs_changes_no_byte_of_the_summary(here: Path) -> None:
     words = ("compare", "tiny.yaml", "--seeds", "1:3", "--policies", "local,least")
     found = []
     for jobs in ("1", "2"):
-        done = tiny.moedge(*words, "--jobs", jobs, "--out", f"jobs{jobs}", cwd=here)
-        assert done.returncode == 0, done.stderr
+        done = call(*words, "--jobs", jobs, "--out", f"jobs{jobs}")
+        assert done.exit_code == 0, done.output
         found.append(next(here.glob(f"jobs{jobs}/tiny/*/summary.csv")).read_bytes())
     assert found[0] == found[1]
 
@@ -168,41 +170,40 @@ def test_check_json_lists_mistakes_of_every_file(here: Path) -> None:
 # --- light verbs ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--help"],
-        ["compare", "--help"],
-        ["check", "tiny.yaml"],
-        ["check", "quickstart"],
-        ["compare", "tiny.yaml", "--dry-run"],
-        ["scenarios"],
-        ["policies"],
-        ["schema"],
-        ["doctor"],
-        ["--version"],
-    ],
-    ids=" ".join,
+LIGHT = (
+    ["--version"],
+    ["--help"],
+    ["compare", "--help"],
+    ["scenarios"],
+    ["policies"],
+    ["schema"],
+    ["check", "tiny.yaml"],
+    ["check", "quickstart"],
+    ["compare", "tiny.yaml", "--dry-run"],
+    ["compare", "quickstart", "--policies", "tanbr,top2", "--dry-run"],
+    ["doctor"],
 )
-def test_light_verbs_load_nothing_heavy_and_build_no_simulation(
-    here: Path, words: list[str]
-) -> None:
-    code = (
-        "import sys\nfrom scenarios.cli import app\n"
-        f"sys.argv = ['moedge', *{words!r}]\n"
-        "try:\n    app()\nexcept SystemExit as end:\n    code = end.code\n"
-        f"heavy = [m for m in (*{HEAVY!r}, 'sim.simulation', 'sim.fleet') if m in sys.modules]\n"
-        "print('HEAVY', code, heavy, file=sys.stderr)\n"
-    )
+WATCH = """
+import sys
+from typer.testing import CliRunner
+from scenarios.cli import app
+for words in {verbs!r}:
+    code = CliRunner().invoke(app, words).exit_code
+    print(words, code, [name for name in {heavy!r} if name in sys.modules])
+"""
+
+
+def test_light_verbs_load_nothing_heavy_and_build_no_simulation(here: Path) -> None:
+    heavy = (*HEAVY, "sim.simulation", "sim.fleet")
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", WATCH.format(verbs=LIGHT, heavy=heavy)],
         cwd=here,
         env=tiny.environment(),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stderr.splitlines()[-1] in {"HEAVY 0 []", "HEAVY None []"}, done.stderr
+    assert done.stdout.splitlines() == [f"{words} 0 []" for words in LIGHT], done.stderr
 
 
 def test_init_writes_a_scenario_that_passes_and_never_overwrites(here: Path) -> None:
@@ -289,9 +290,7 @@ def test_a_signal_stops_within_five_seconds_and_says_how_to_resume(
 
 
 def test_two_drivers_on_one_folder(here: Path) -> None:
-    process = start(here, finished=1)
-    second = tiny.moedge(*GRID, cwd=here)
-    process.kill()
-    process.communicate()
-    assert second.returncode == 2
-    assert f"in use: pid {process.pid}, started 20" in second.stderr
+    with plan(Order("tiny.yaml", seeds=(1,))).folder.locked():
+        done = call("compare", "tiny.yaml", "--seeds", "1")
+    assert done.exit_code == 2
+    assert f"in use: pid {os.getpid()}, started 20" in done.stderr
