@@ -284,11 +284,16 @@ def human(value: float, dimension: Dimension, digits: int = 3) -> str:
         return "-"
     if math.isinf(value):
         return UNLIMITED
-    size = Fraction(float(f"{abs(value):.{digits - 1}e}"))  # 999.96 ms must not print as 1000 ms
-    unit = next((u for u in dimension.human if dimension.units[u] <= size), dimension.human[-1])
-    if size == 0:
+    unit = next((u for u in dimension.human if _leads(value, dimension.units[u], digits)), "")
+    unit = unit or dimension.human[-1]
+    if value == 0:
         unit = next((u for u in dimension.human if dimension.units[u] == 1), unit)
     return f"{significant(value / float(dimension.units[unit]), digits)} {unit}"
+
+
+def _leads(value: float, factor: Fraction, digits: int) -> bool:
+    """Tell whether value / factor, rounded, is at least 1: 999.96 ms must print as 1.00 s."""
+    return abs(float(f"{value / float(factor):.{digits - 1}e}")) >= 1
 
 
 def significant(value: float, digits: int = 3) -> str:

@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim import units
@@ -134,11 +134,13 @@ def positive_floats():
     return st.floats(min_value=0.0, allow_nan=False, allow_infinity=False)
 
 
+@settings(deadline=None)
 @given(positive_floats(), st.sampled_from(DIMENSIONS))
 def test_exact_text_gives_the_same_float_back(value, dimension):
     assert parse(exact(value, dimension), dimension) == value
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(DIMENSIONS), st.data())
 def test_neat_quantities_stay_neat(number, dimension, data):
     unit = data.draw(st.sampled_from(dimension.neat))
@@ -177,6 +179,8 @@ def test_exact_text_is_readable(value, dimension, text):
         (units.format_s(math.nan), "-"),
         (units.format_s(math.inf), "unlimited"),
         (units.format_bytes(1.5 * 2**30), "1.50 GiB"),
+        (units.format_bytes(2**30), "1.00 GiB"),
+        (units.format_bytes(1000 * 2**20), "1000 MiB"),
         (units.format_bytes_per_s(12.5e6), "100 Mbit/s"),
         (units.format_per_s(20), "20.0 /s"),
         (units.format_w(15), "15.0 W"),
@@ -194,6 +198,7 @@ def test_writes_for_people(text, expected):
     assert text == expected
 
 
+@settings(deadline=None)
 @given(st.floats(1e-9, 1e15), st.sampled_from(DIMENSIONS))
 def test_human_text_is_close(value, dimension):
     assert parse(human(value, dimension), dimension) == pytest.approx(value, rel=0.0051)
