@@ -95,7 +95,7 @@ def decimals(half_width: float, value: float) -> int:
     if half_width <= 0.0:
         return max(0, min(most - 1, 6)) if value else 0
     magnitude = math.floor(math.log10(half_width))
-    wanted = -magnitude if half_width / 10.0**magnitude >= 3.0 else 1 - magnitude
+    wanted = -magnitude if half_width / 10.0**magnitude >= 2.95 else 1 - magnitude
     return max(0, min(wanted, most, 6))
 
 
