@@ -1,4 +1,4 @@
-"""The words: scenario files, their schema, the composition root, experiments, results on disk, the command line.
+"""The words: scenario files, schema, composition root, experiments, results, command line.
 
 The only room that reads YAML or builds a simulation from one.
 """

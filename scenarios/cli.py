@@ -27,6 +27,7 @@ _VERBS = (
     (cli_run.compare, FIRST),
     (cli_look.report, LOOK),
     (cli_look.serve, LOOK),
+    (cli_look.verify, LOOK),
     (cli_look.check, MORE),
     (cli_look.init, MORE),
     (cli_look.scenarios, MORE),

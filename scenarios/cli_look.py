@@ -44,6 +44,31 @@ def report(
         say(f"report: {write_report(find_run(run), out, baseline)}")
 
 
+def verify(
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="RUN/trials/ID, or an id.")],
+    runs: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where ids are looked for.")
+    ] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Run a finished trial again and compare digests: same bits or not."""
+    from dataclasses import asdict
+
+    from scenarios.verify import verify as again
+
+    with guarded(), json_only(as_json):
+        verdict = again(trial, runs)
+    say(
+        f"{verdict.trial} ({verdict.policy}, seed {verdict.seed}): "
+        + ("same digest " if verdict.same else "DIFFERENT digest ")
+        + f"{verdict.kept[:16]}... / {verdict.found[:16] or verdict.message}..."
+    )
+    if as_json:
+        emit({**asdict(verdict), "same": verdict.same})
+    if not verdict.same:
+        raise typer.Exit(TRIAL_FAILED)
+
+
 def serve(
     run: RunName,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8765,
@@ -98,7 +123,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR")] = Path()) -> Non
     from scenarios.schema import schema_text
 
     with guarded():
-        start = loader.bundled()["quickstart"].read_text(encoding="utf-8")
+        start = loader.TEMPLATE.read_text(encoding="utf-8")
         files = {"scenario.yaml": start, "scenario.schema.json": schema_text()}
         for name in files:
             if (folder / name).exists():
