@@ -26,11 +26,11 @@ class Choice:
     """The best candidates so far; n nodes, N leaves (padded), K experts."""
 
     point: FloatArray  # (n, K)
-    cell: IntArray  # (n,), leaf it came from
+    cell: IntArray  # (n,), leaf it came from, -1: none
     bound: FloatArray  # (n,), upper confidence bound
     mean: FloatArray  # (n,)
     greedy: FloatArray  # (n,), best mean among all candidates seen
-    leaf_mean: FloatArray  # (n, N)
+    means: FloatArray  # (n, N), of the leaves, then of others
 
 
 class Scorer:
@@ -66,17 +66,28 @@ def _of(values: Tensor, rows: IntArray | None) -> Tensor:
     return values if rows is None else values[rows.tolist()]
 
 
-def best_leaf(trees: list[Tree], scorer: Scorer) -> Choice:
-    """Score the centroids of all leaves and take the best of each node."""
+def best_candidate(trees: list[Tree], anchors: FloatArray, scorer: Scorer) -> Choice:
+    """Score the centroids of all leaves, and anchors beside them, and take the best of each node.
+
+    Args:
+        trees: One per node.
+        anchors: Merges that every node considers and that belong to no cell, (A, K).
+        scorer: The slot's bounds.
+    """
     width = max(tree.size for tree in trees)
-    points = np.stack([_padded(tree, width) for tree in trees])
+    points = np.stack([np.vstack([_padded(tree, width), anchors]) for tree in trees])
     bound, mean = scorer.bounds(points)
-    spare = np.arange(width) >= np.array([tree.size for tree in trees])[:, None]
+    column = np.arange(points.shape[1])
+    spare = (column >= np.array([tree.size for tree in trees])[:, None]) & (column < width)
     bound = np.where(spare, -np.inf, bound)
     row, best = np.arange(len(trees)), bound.argmax(axis=1)
-    cell = np.array([tree.cell[b] for tree, b in zip(trees, best.tolist(), strict=True)])
+    cells = [
+        tree.cell[b] if b < width else -1 for tree, b in zip(trees, best.tolist(), strict=True)
+    ]
     greedy = np.where(spare, -np.inf, mean).max(axis=1)
-    return Choice(points[row, best], cell, bound[row, best], mean[row, best], greedy, mean)
+    return Choice(
+        points[row, best], np.array(cells), bound[row, best], mean[row, best], greedy, mean
+    )
 
 
 def _padded(tree: Tree, width: int) -> FloatArray:

@@ -35,6 +35,7 @@ class TanbrParams:
     max_leaves: int = limited(600, 1, 100_000)
     max_active: int = limited(0, 0)  # most experts in a merge, 0: all
     polish: int = limited(32, 0, 4096)  # points per round of local search, 0: off
+    anchors: bool = True  # after a warm start, its points are candidates beside the leaves
     # the context
     alpha: float = limited(0.5, 1e-6, 1.0)  # weight of the last slot in the estimated mix
     warm_start: bool = True

@@ -8,7 +8,8 @@ import numpy as np
 
 from agents.routers.feedback import simplex_point, sound_rows
 from agents.routers.params import parse
-from agents.routers.tanbr.choice import POLISH_ROUNDS, Choice, Scorer, best_leaf, polish
+from agents.routers.simplex import sparsify
+from agents.routers.tanbr.choice import POLISH_ROUNDS, Choice, Scorer, best_candidate, polish
 from agents.routers.tanbr.config import TanbrParams
 from agents.routers.tanbr.context import MixEstimate
 from agents.routers.tanbr.cost import Costs, Work
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _OPEN_DECISIONS = 512  # decisions per node that may still be answered
 _TIE = 1e-12
+_ANCHOR_REACH = 0.4  # how far the search around an anchor goes, as if it had a cell
 Row = dict[str, float | int | str]
 
 
@@ -55,6 +57,10 @@ class Tanbr:
         self.rule = SplitRule(p.c, p.nu, p.rho or 2.0 ** (-1.0 / max(1, k - 1)))
         self.costs = Costs(k, v, p.width, p.batch)
         self.calibration = setup.calibration
+        # beside a cold tree untried points cost more than they find, after a warm start never
+        known = sparsify(np.asarray(setup.calibration.weights, dtype=np.float64), self.max_active)
+        self.anchors = known[: len(known) * (p.anchors and p.warm_start)]
+        self.safe = np.vstack([sparsify(np.full((1, k), 1.0 / k), self.max_active), known])
         self._build(Streams(setup.seed), n, k, v)
         self._build_ledgers(n, k)
         for row in range(n):
@@ -145,23 +151,23 @@ class Tanbr:
         """Return the candidates of all nodes and where they are not the greedy ones."""
         mix = self.mix.relevant()
         scorer = Scorer(self.learner, mix, self.params.beta)
-        choice = best_leaf(self.trees, scorer)
+        choice = best_candidate(self.trees, self.anchors, scorer)
         if self.params.polish:
             reach = np.array([self._reach(row, choice) for row in range(len(self.nodes))])
             polish(choice, reach, self._draw(active), self.max_active, scorer)
-        for row in np.flatnonzero(active & self.fallback).tolist():
+        safe = active & self.fallback
+        for row in np.flatnonzero(safe).tolist():
             self._play_safe(row, choice, scorer)
         explored = choice.mean < choice.greedy - _TIE
         if self.params.hysteresis:
-            self._hold(choice, scorer)
+            self._hold(choice, scorer, safe)
         self._charge_choice(active, mix)
         return choice, explored
 
     def _reach(self, row: int, choice: Choice) -> float:
         tree = self.trees[row]
         leaf = tree.leaf(int(choice.cell[row]))
-        assert leaf is not None, "a chosen cell is a leaf"
-        return float(tree.diameter[leaf])
+        return _ANCHOR_REACH if leaf is None else float(tree.diameter[leaf])
 
     def _draw(self, active: BoolArray) -> FloatArray:
         """Draw every active node's search directions, (n, rounds, points, K)."""
@@ -173,17 +179,16 @@ class Tanbr:
 
     def _play_safe(self, row: int, choice: Choice, scorer: Scorer) -> None:
         """Choose the calibration point, or the plain average, with the best lower bound."""
-        k = self.costs.experts
-        points = np.vstack([np.full((1, k), 1.0 / k), self.calibration.weights])
+        points = self.safe
         mean, deviation = (part[0] for part in scorer.both(points[None], np.array([row])))
         best = int((mean - deviation).argmax())
         choice.point[row], choice.cell[row], choice.mean[row] = points[best], -1, mean[best]
         self.fallback[row] = False
         self._charge(row, self.costs.score(float(len(points))))
 
-    def _hold(self, choice: Choice, scorer: Scorer) -> None:
+    def _hold(self, choice: Choice, scorer: Scorer, safe: BoolArray) -> None:
         """Keep the last merge of a node unless the new one's bound is better by the hysteresis."""
-        known = np.isfinite(self.last).all(axis=1) & (choice.cell >= 0)
+        known = np.isfinite(self.last).all(axis=1) & ~safe
         old = np.where(known[:, None], self.last, choice.point)
         bound, _ = scorer.bounds(old[:, None, :])
         keep = known & (choice.bound - bound[:, 0] < self.params.hysteresis)
@@ -193,7 +198,8 @@ class Tanbr:
         searched = float(POLISH_ROUNDS * self.params.polish)
         for row in np.flatnonzero(active).tolist():
             clusters = float((mix[row] > 0.0).sum())
-            candidates = self.trees[row].size + searched + bool(self.params.hysteresis)
+            candidates = self.trees[row].size + len(self.anchors) + searched
+            candidates += bool(self.params.hysteresis)
             self._charge(row, self.costs.combine(clusters) + self.costs.score(candidates))
 
     def _issue(self, row: int, choice: Choice, slot: int) -> Plan | None:
@@ -218,7 +224,7 @@ class Tanbr:
 
     def _cell_row(self, slot: int, row: int, new: NewCell, choice: Choice) -> Row:
         leaf = self.trees[row].leaf(new.cell)
-        value = float("nan") if leaf is None else float(choice.leaf_mean[row, leaf])
+        value = float("nan") if leaf is None else float(choice.means[row, leaf])
         return {
             "table": "tree",
             "slot": slot,

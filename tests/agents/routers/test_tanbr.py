@@ -171,6 +171,23 @@ def test_the_mix_decides():
     assert [int(np.argmax(plan.weights)) for plan in plans] == [0, 2]
 
 
+def test_anchors_are_candidates_after_a_warm_start_and_are_charged():
+    setup = example_setup(nodes=2, **{**SMALL, "polish": 0, "beta": 0.0})
+    known = setup.calibration
+    peak = np.argmax(known.weights[:, 3])
+    reward = np.where(np.arange(len(known.weights)) == peak, 0.9, 0.1)[:, None] * np.ones((1, 3))
+    setup = replace(setup, calibration=replace(known, reward=reward))
+    anchored = Tanbr(setup).decide_block(context(0))
+    assert [plan.weights for plan in anchored.plans] == [tuple(known.weights[peak])] * 2
+    router = Tanbr(replace(setup, params={**setup.params, "anchors": False}))
+    bare = router.decide_block(context(0))
+    assert [plan.weights for plan in bare.plans] == [(0.25,) * 4] * 2
+    more = router.costs.score(1 + len(known.weights)).flop - router.costs.score(1).flop
+    np.testing.assert_allclose(anchored.receipts.flop - bare.receipts.flop, more)
+    cold = Tanbr(replace(setup, params={**setup.params, "warm_start": False}))
+    assert len(cold.anchors) == 0
+
+
 def test_inactive_nodes_decide_draw_and_age_nothing():
     router = small()
     before = router.snapshot()
@@ -192,6 +209,14 @@ def test_a_cap_on_active_experts_holds_for_every_merge():
         rows = [(i, slot, p, rng.random(3), [3] * 3) for i, p in enumerate(plans) if p]
         if rows:
             router.update_block(told(slot + 1, rows))
+
+
+def test_a_cap_holds_for_the_safe_choice_too():
+    router = small(nodes=1, max_active=2)
+    router.fallback[0] = True
+    plan = router.decide_block(context(0, nodes=1)).plans[0]
+    assert sum(w > 0 for w in plan.weights) <= 2
+    assert ((router.safe > 0).sum(axis=1) <= 2).all()
 
 
 def test_hysteresis_keeps_the_plan():
@@ -328,7 +353,7 @@ def test_work_formulas_against_counted_loops():
 
 
 def test_the_warm_start_is_charged_to_the_first_decision():
-    warm, cold = small(nodes=1), small(nodes=1, warm_start=False)
+    warm, cold = small(nodes=1, anchors=False), small(nodes=1, warm_start=False)
     one, two = (r.decide_block(context(0, nodes=1)).receipts.flop[0] for r in (warm, cold))
     costs = Costs(4, 3, 16, 16)
     assert one - two == pytest.approx(costs.train(20).flop + costs.refit(9).flop)
@@ -414,7 +439,9 @@ def test_the_alarm_can_be_switched_off():
 def test_the_safe_choice_has_the_best_lower_bound():
     router = small(nodes=1)
     router.fallback[0] = True
-    plan = router.decide_block(context(0, nodes=1)).plans[0]
+    answer = router.decide_block(context(0, nodes=1))
+    plan = answer.plans[0]
+    assert router.open[0] == {0: -1}  # no cell is credited for it
     points = np.vstack([np.full((1, 4), 0.25), router.calibration.weights])
     scorer = Scorer(router.learner, router.mix.relevant(), 0.0)
     mean, deviation = scorer.both(points[None])
