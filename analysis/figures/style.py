@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,14 +97,13 @@ def figure(title: str, x: str, y: str, height: int = 420, **layout: Any) -> go.F
     """
     import plotly.graph_objects as go
 
-    made = go.Figure()
-    made.update_layout(template=template(), title_text=title, height=height, **layout)
-    made.update_layout(legend_y=1.0 - _LEGEND_BELOW / height)
-    made.update_xaxes(title_text=x)
-    made.update_yaxes(title_text=y)
-    return made
+    legend = {"y": 1.0 - _LEGEND_BELOW / height}
+    shared = {"template": template(), "title": {"text": title}, "height": height, "legend": legend}
+    axes = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
+    return go.Figure(layout=shared | axes | layout)
 
 
+@cache
 def template() -> go.layout.Template:
     """Return the layout that all figures share; the report writes it once per page."""
     import plotly.graph_objects as go

@@ -1,6 +1,7 @@
-"""Makes a run folder with synthetic but lawful data: real FIFO queues, a learner that learns, a fault, a drift.
+"""Makes a run folder with synthetic but lawful data: FIFO queues, a learner, a fault, a drift.
 
-Nothing of `sim` runs here, so that the eyes are tested against their contract and not against the engine.
+Nothing of `sim` runs here,
+so that the eyes are tested against their contract and not against the engine.
 """
 
 from __future__ import annotations
@@ -54,24 +55,32 @@ def meta(shape: Shape, policy: str, seed: int) -> dict[str, Any]:
     hub = shape.edges
     ends = [(i, hub) for i in range(shape.edges)] + [(hub, i) for i in range(shape.edges)]
     return {
-        "name": shape.name, "seed": seed, "policy": policy, "kind": "tanbr", "oracle": "oracle" in policy,
+        "name": shape.name, "seed": seed, "policy": policy, "kind": "tanbr",
+        "oracle": "oracle" in policy,
         "duration_s": shape.slots * shape.slot_s, "drain_s": 10.0, "slot_s": shape.slot_s,
         "slots": shape.slots + 2, "end_s": shape.slots * shape.slot_s + 6.0,
-        "tasks": ["even", "odd", "prime"] if shape.model else [], "experts": 8 if shape.model else 0,
+        "tasks": ["even", "odd", "prime"] if shape.model else [],
+        "experts": 8 if shape.model else 0,
         "clusters": 3, "nodes": nodes,
         "links": [
-            {"id": i, "src": a, "dst": b, "delay_s": 0.008, "bytes_per_s": 1.25e7} for i, (a, b) in enumerate(ends)
+            {"id": i, "src": a, "dst": b, "delay_s": 0.008, "bytes_per_s": 1.25e7} for i,
+            (a, b) in enumerate(ends)
         ],
-        "streams": [{"id": i, "name": f"s{i}", "node": i, "deadline_s": 0.2} for i in range(shape.edges)],
-        "model": "builtin:stream" if shape.model else None, "cost_as": "switch-base-8", "usage_assumed": True,
-        "notes": ["the cloud runs top-2 under every policy"], "laws": {"L1": "ok", "L2": "ok"}, "events": 12345,
+        "streams": [
+            {"id": i, "name": f"s{i}", "node": i, "deadline_s": 0.2} for i in range(shape.edges)
+        ],
+        "model": "builtin:stream" if shape.model else None, "cost_as": "switch-base-8",
+        "usage_assumed": True,
+        "notes": ["the cloud runs top-2 under every policy"], "laws": {"L1": "ok", "L2": "ok"},
+        "events": 12345,
         "workload_digest": f"world{seed:03d}",
     }  # fmt: skip
 
 
 def _node(i: int, name: str, group: str, shape: Shape) -> dict[str, Any]:
     return {
-        "id": i, "name": name, "group": group, "hardware": "jetson-orin-nano", "servers": 1, "capacity": 64,
+        "id": i, "name": name, "group": group, "hardware": "jetson-orin-nano", "servers": 1,
+        "capacity": 64,
         "memory_bytes": 1024 * MIB, "routed": shape.model,
     }  # fmt: skip
 
@@ -159,7 +168,8 @@ def _station(shape, policy, node, facts, world, load):
     return {
         "stream": np.full(n, node), "source": np.full(n, node), "server": np.full(n, node),
         "t_emit_s": emit, "t_dispatch_s": emit, "t_enqueue_s": np.where(drop >= 0, np.nan, enqueue),
-        "t_start_s": start, "t_finish_s": finish, "t_return_s": np.where(back_s > facts["end_s"], np.nan, back_s),
+        "t_start_s": start, "t_finish_s": finish,
+        "t_return_s": np.where(back_s > facts["end_s"], np.nan, back_s),
         "stall_s": np.where(np.isfinite(finish), stall, np.nan),
         "service_s": np.where(np.isfinite(finish), work, np.nan),
         "batch_size": np.ones(n), "deadline_s": np.full(n, 0.2), "drop": drop,
@@ -196,7 +206,8 @@ def _slots(shape, policy, facts, requests, luck):
         reward=np.where(known, right, none), reward_expected=np.where(known, expected, none),
         reward_best=np.where(known, 0.84, none),
         context_tv=np.where(known, 0.05 + 0.4 * 0.9**slot, none) if policy == "tanbr" else none,
-        busy_s=busy * 1.02, queue_max=np.minimum(served, 9), energy_j=5.0 * shape.slot_s + 10.0 * busy,
+        busy_s=busy * 1.02, queue_max=np.minimum(served, 9),
+        energy_j=5.0 * shape.slot_s + 10.0 * busy,
     )  # fmt: skip
 
 
@@ -206,7 +217,8 @@ def _decisions(shape, policy, luck):
     return _typed(
         "decisions", 8, id=np.arange(n), slot=np.repeat(np.arange(shape.slots), shape.edges),
         node=np.tile(np.arange(shape.edges), shape.slots), kind=np.full(n, 2), k=np.full(n, -1),
-        t_force_s=np.repeat(np.arange(shape.slots) * shape.slot_s, shape.edges) + 0.1, work_flop=np.full(n, 2e9),
+        t_force_s=np.repeat(np.arange(shape.slots) * shape.slot_s, shape.edges) + 0.1,
+        work_flop=np.full(n, 2e9),
         read_bytes=np.full(n, 1e8), moved_bytes=np.zeros(n), state_bytes=np.full(n, 1e6),
         explored=luck.integers(0, 2, n), **{f"w_{e}": weights[:, e] for e in range(8)},
     )  # fmt: skip
@@ -242,8 +254,7 @@ def write(root: Path, shape: Shape | None = None) -> Path:
         load = float(axes.get("load", shape.load))
         for policy in shape.policies:
             for seed in shape.seeds:
-                trial = f"{policy.encode().hex()[:8]}{seed:02d}{abs(hash(tuple(axes.items()))) % 997:03d}"
-                trial = f"t{len(rows):03d}-{trial[:6]}"
+                trial = f"t{len(rows):03d}"
                 made = record(replace(shape, load=load), policy, seed)
                 summary = summarise(made.tables, made.meta)
                 folder.write_record(trial, made)
@@ -268,10 +279,13 @@ def write(root: Path, shape: Shape | None = None) -> Path:
 def provenance(shape: Shape) -> dict[str, Any]:
     session = {
         "argv": ["moedge", "compare", "metro", "--seeds", "1:4"], "seeds": list(shape.seeds),
-        "started": "2026-01-01T00:00:00+00:00", "stopped": "2026-01-01T00:01:00+00:00", "python": "3.11.9",
-        "os": "Linux", "cpu": "a cpu", "cores": 2, "threads": 1, "libraries": {"numpy": "2.4.6", "torch": "2.13.0"},
+        "started": "2026-01-01T00:00:00+00:00", "stopped": "2026-01-01T00:01:00+00:00",
+        "python": "3.11.9",
+        "os": "Linux", "cpu": "a cpu", "cores": 2, "threads": 1,
+        "libraries": {"numpy": "2.4.6", "torch": "2.13.0"},
     }  # fmt: skip
     return {
-        "moedge": "0.1.0", "code": "0.1.0+12345678", "schema": 1, "git": {"sha": "a" * 40, "dirty": False},
+        "moedge": "0.1.0", "code": "0.1.0+12345678", "schema": 1,
+        "git": {"sha": "a" * 40, "dirty": False},
         "scenario_sha256": "b" * 64, "checkpoint_sha256": "c" * 64, "sessions": [session],
     }  # fmt: skip

@@ -9,15 +9,15 @@ from sim.errors import InputError, UnknownName
 
 
 def rows(**changes):
-    made = []
-    for policy, factor in (("base", 1.0), ("fast", 0.55)):
-        for seed in range(5):
-            made.append({
-                "policy": policy, "seed": seed, "stable": True, "workload_digest": f"w{seed}",
-                "latency_p99_s": (0.2 + 0.01 * seed) * factor, "useful_per_s": 10.0 + 1.0 / factor,
-                "accuracy": None, **changes.get(policy, {}),
-            })  # fmt: skip
-    return made
+    return [
+        {
+            "policy": policy, "seed": seed, "stable": True, "workload_digest": f"w{seed}",
+            "latency_p99_s": (0.2 + 0.01 * seed) * factor, "useful_per_s": 10.0 + 1.0 / factor,
+            "accuracy": None, **changes.get(policy, {}),
+        }
+        for policy, factor in (("base", 1.0), ("fast", 0.55))
+        for seed in range(5)
+    ]  # fmt: skip
 
 
 def test_best_comes_first_and_differences_are_paired() -> None:
@@ -31,7 +31,10 @@ def test_best_comes_first_and_differences_are_paired() -> None:
 
 
 def test_metrics_that_nobody_has_are_left_out() -> None:
-    assert [metric.key for metric in compare_table(rows()).metrics] == ["useful_per_s", "latency_p99_s"]
+    assert [metric.key for metric in compare_table(rows()).metrics] == [
+        "useful_per_s",
+        "latency_p99_s",
+    ]
 
 
 def test_an_unstable_policy_has_no_latency_but_all_else() -> None:

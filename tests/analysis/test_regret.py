@@ -24,7 +24,9 @@ def test_curve_equals_a_loop_over_slots(made) -> None:
 
 def test_the_curve_ends_where_the_summary_says(made) -> None:
     found = curve(made.tables["slots"], made.meta)
-    assert found.realised[-1] * 3 == pytest.approx(summarise(made.tables, made.meta)["regret_total"])
+    assert found.realised[-1] * 3 == pytest.approx(
+        summarise(made.tables, made.meta)["regret_total"]
+    )
 
 
 def test_a_full_sample_makes_the_expected_curve_exact(made) -> None:
@@ -37,7 +39,9 @@ def test_a_full_sample_makes_the_expected_curve_exact(made) -> None:
 def test_a_sample_estimates_the_whole() -> None:
     made = record(Shape(edges=8, slots=200, fault=False), "uniform", 2)
     slots, rng = dict(made.tables["slots"]), np.random.default_rng(1)
-    slots["reward_expected"] = np.where(rng.random(len(slots["slot"])) < 0.2, slots["reward"], np.nan)
+    slots["reward_expected"] = np.where(
+        rng.random(len(slots["slot"])) < 0.2, slots["reward"], np.nan
+    )
     found = curve(slots, made.meta)
     assert found.expected[-1] == pytest.approx(found.realised[-1], rel=0.1)
 

@@ -26,13 +26,16 @@ def share_called_unstable(rho: float, n: int, runs: int = 200) -> float:
 
 
 @pytest.mark.parametrize(
-    ("rho", "n", "most"), [(0.7, 300, 0.02), (0.7, 5000, 0.01), (0.9, 1000, 0.05), (0.9, 5000, 0.01)]
+    ("rho", "n", "most"),
+    [(0.7, 300, 0.02), (0.7, 5000, 0.01), (0.9, 1000, 0.05), (0.9, 5000, 0.01)],
 )
 def test_stable_queues_are_rarely_called_unstable(rho: float, n: int, most: float) -> None:
     assert share_called_unstable(rho, n) <= most
 
 
-@pytest.mark.parametrize(("rho", "n", "least"), [(1.1, 1000, 0.75), (1.1, 5000, 0.99), (1.3, 1000, 0.99)])
+@pytest.mark.parametrize(
+    ("rho", "n", "least"), [(1.1, 1000, 0.75), (1.1, 5000, 0.99), (1.3, 1000, 0.99)]
+)
 def test_overloaded_queues_are_found(rho: float, n: int, least: float) -> None:
     assert share_called_unstable(rho, n) >= least
 

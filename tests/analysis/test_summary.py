@@ -90,22 +90,32 @@ def test_changes_at_one_instant_make_no_peak() -> None:
 
 def test_node_totals_keep_nodes_apart() -> None:
     node, t_s, total = node_totals(
-        np.array([1, 0, 1]), np.array([0.0, 1.0, 2.0]), np.array([0, 0, 0]), np.array([5.0, 7.0, 3.0])
+        np.array([1, 0, 1]),
+        np.array([0.0, 1.0, 2.0]),
+        np.array([0, 0, 0]),
+        np.array([5.0, 7.0, 3.0]),
     )
     assert (node.tolist(), t_s.tolist(), total.tolist()) == ([0, 1, 1], [1, 0, 2], [7, 5, 3])
 
 
 def test_own_work_is_what_no_batch_explains(made) -> None:
-    # the fixture's busy time is 2 % more than its batches; it has idle crash gaps, but no work there
-    assert summarise(made.tables, made.meta)["decision_share"] == pytest.approx(0.02 / 1.02, rel=1e-6)
+    # the fixture's busy time is 2 % more than its batches
+    assert summarise(made.tables, made.meta)["decision_share"] == pytest.approx(
+        0.02 / 1.02, rel=1e-6
+    )
 
 
 def test_a_batch_is_counted_once_and_a_crash_ends_it() -> None:
     requests = {
-        "t_start_s": np.array([1.0, 1.0, 4.0, np.nan]), "t_finish_s": np.array([3.0, 3.0, np.nan, np.nan]),
+        "t_start_s": np.array([1.0, 1.0, 4.0, np.nan]),
+        "t_finish_s": np.array([3.0, 3.0, np.nan, np.nan]),
         "server": np.array([0, 0, 0, 0]), "batch": np.array([7, 7, 8, -1]),
     }  # fmt: skip
-    faults = {"kind": np.array([0, 1, 0]), "target": np.array([0, 0, 0]), "t_s": np.array([2.0, 4.5, 5.0])}
+    faults = {
+        "kind": np.array([0, 1, 0]),
+        "target": np.array([0, 0, 0]),
+        "t_s": np.array([2.0, 4.5, 5.0]),
+    }
     assert batch_seconds(requests, faults, [0], 10.0) == pytest.approx(2.0 + 1.0)
     assert batch_seconds(requests, {}, [0], 10.0) == pytest.approx(2.0 + 6.0)
 
@@ -113,7 +123,13 @@ def test_a_batch_is_counted_once_and_a_crash_ends_it() -> None:
 def test_without_a_model_quality_is_nan_and_not_zero() -> None:
     made = record(Shape(edges=2, slots=12, model=False, fault=False), "none", 1)
     found = summarise(made.tables, made.meta)
-    for key in ("accuracy", "useful_per_s", "regret_mean", "memory_peak_bytes", "energy_per_useful_j"):
+    for key in (
+        "accuracy",
+        "useful_per_s",
+        "regret_mean",
+        "memory_peak_bytes",
+        "energy_per_useful_j",
+    ):
         assert math.isnan(found[key]), key
     assert found["goodput_per_s"] > 0.0
     assert found["dropped"] == sum(found[f"dropped_{reason}"] for reason in DROPS) == 0
