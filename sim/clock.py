@@ -2,46 +2,36 @@
 
 SimPy's environment with slim events at absolute times and a declared order of equal times.
 
-A textbook SimPy process costs several events per request; pre-drawn emissions and one alarm per
-change of state cost one or two (`alarm at an absolute time, a callback, no generator`).
+A textbook SimPy process costs eight events per request. Here an event is a tuple in SimPy's own
+heap (a time, a rank, a callback, no event object and no generator), and emissions, which are drawn
+and sorted beforehand, are merged with the heap and never put on it.
 """
 
 from __future__ import annotations
 
-from heapq import heappush
-from typing import TYPE_CHECKING, Any
+from heapq import heappop, heappush
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import simpy
+from simpy.core import EmptySchedule
+from simpy.events import NORMAL, EventPriority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from simpy.events import Event
 
 # Order of equal times (design, section 3); then by the key that the alarm carries.
 FAULT, END, ARRIVE, SLOT, EMIT, START, LAST = range(7)
 
-
-class Alarm:
-    """A slim stand-in for a SimPy event.
-
-    One callback, called with the alarm, whose `item` is the payload.
-    """
-
-    __slots__ = ("callbacks", "item")
-    _ok = True
-
-    def __init__(self, callback: Callable[[Alarm], None], item: Any) -> None:
-        self.callbacks: tuple[Callable[[Alarm], None], ...] | None = (callback,)
-        self.item = item
-
-    def __lt__(self, other: object) -> bool:
-        # Only reached when time, rank and key are equal; the heap then keeps a repeatable order.
-        return False
+Callback: TypeAlias = "Callable[[Any, float], None]"  # (item, now_s)
 
 
 class Clock(simpy.Environment):
-    """SimPy's environment plus alarms at absolute times.
+    """SimPy's environment plus alarms at absolute times (relative delays would round differently).
 
-    (relative delays would round differently).
+    SimPy's own events and processes work, too; they come after all alarms of the same instant.
     """
 
     def __init__(self) -> None:
@@ -49,33 +39,80 @@ class Clock(simpy.Environment):
         self._heap: list[Any] = self._queue
         self.alarms = 0
         self.stop_s = 0.0
+        self._following_s = 0.0  # time of the next emission, or of the end
 
-    def at(
-        self, t_s: float, rank: int, key: int, callback: Callable[[Alarm], None], item: Any = None
-    ) -> None:
-        """Call back at `t_s`; ties go by rank, then key."""
+    def at(self, t_s: float, rank: int, key: int, callback: Callback, item: Any = None) -> None:
+        """Call back with (item, t_s) at `t_s`; ties go by rank, then key, then order of asking."""
         self.alarms += 1
-        heappush(self._heap, (t_s, rank, key, Alarm(callback, item)))
+        heappush(self._heap, (t_s, rank, key, self.alarms, callback, item))
+
+    def schedule(self, event: Event, priority: EventPriority = NORMAL, delay: float = 0.0) -> None:
+        """Put one of SimPy's own events on the heap."""
+        self.at(self._now + delay, LAST, int(priority), _process, event)
+
+    def step(self) -> None:
+        """Process the next alarm.
+
+        Raises:
+            EmptySchedule: There is none.
+        """
+        if not self._heap:
+            raise EmptySchedule
+        self._now, _, _, _, callback, item = heappop(self._heap)
+        callback(item, self._now)
 
     def idle_before(self, t_s: float, rank: int, key: int) -> bool:
         """Tell whether nothing is due before (t_s, rank, key), so that it may be done at once."""
-        return not self._heap or (t_s, rank, key) < self._heap[0]
+        heap = self._heap
+        return t_s <= self._following_s and (not heap or (t_s, rank, key) < heap[0])
 
-    def jump(self, t_s: float) -> None:
-        """Move the clock to a time before which nothing is due."""
-        self._now = t_s
+    def run_to_stop(
+        self, times: Sequence[float] = (), emit: Callable[[int, float], None] | None = None
+    ) -> None:
+        """Process every alarm up to and including `stop_s`, which may move while it runs.
 
-    def run_to_stop(self) -> None:
-        """Process every alarm up to and including `stop_s`, which may move while it runs."""
+        Args:
+            times: Sorted times of emissions, none after `stop_s`.
+            emit: Called with (index, time) at each of them, in the rank EMIT.
+        """
+        if emit is not None and len(times):
+            self._emissions(times, emit)
         heap = self._heap
         while heap and heap[0][0] <= self.stop_s:
-            self.step()
+            self._now, _, _, _, callback, item = heappop(heap)
+            callback(item, self._now)
         self._now = max(self._now, self.stop_s)
+
+    def _emissions(self, times: Sequence[float], emit: Callable[[int, float], None]) -> None:
+        heap, pop = self._heap, heappop
+        following = chain(islice(times, 1, None), (self.stop_s,))
+        for rid, (t_s, self._following_s) in enumerate(zip(times, following, strict=True)):
+            turn = (t_s, EMIT, rid)
+            while heap and heap[0] < turn:
+                now_s, _, _, _, callback, item = pop(heap)
+                self._now = now_s
+                callback(item, now_s)
+            self._now = t_s
+            emit(rid, t_s)
+        self.alarms += len(times)
 
     def pending(self, rank: int) -> list[Any]:
         """Return the payloads of alarms of one rank that are still to come."""
-        return [alarm.item for _, r, _, alarm in sorted(self._heap) if r == rank]
+        return [alarm[5] for alarm in sorted(self._heap, key=_order) if alarm[1] == rank]
 
     def stop(self, t_s: float) -> None:
         """Let the run end at `t_s` (not before what is being processed now)."""
         self.stop_s = t_s
+
+
+def _order(alarm: tuple[Any, ...]) -> tuple[Any, ...]:
+    return alarm[:4]
+
+
+def _process(event: Event, now_s: float) -> None:
+    """Do what SimPy does with an event that is due."""
+    callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+    for callback in callbacks:
+        callback(event)
+    if not event._ok and not getattr(event, "_defused", False):
+        raise event._value

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Protocol
 
-from sim.clock import FAULT, Alarm, Clock
+from sim.clock import FAULT, Clock
 from sim.errors import InputError
 from sim.records import FAULTS
 from sim.rng import Streams
@@ -123,24 +123,22 @@ class Faults:
         for index, outage in enumerate(self.outages):
             self.clock.at(outage.from_s, FAULT, index, self._down, outage)
 
-    def _down(self, alarm: Alarm) -> None:
-        outage: Outage = alarm.item
+    def _down(self, outage: Outage, now_s: float) -> None:
         key = (outage.kind, outage.target)
         self._depth[key] = self._depth.get(key, 0) + 1
         if isfinite(outage.until_s):
             self.clock.at(outage.until_s, FAULT, -1 - outage.target, self._up, outage)
         if self._depth[key] == 1:
-            self._hit(outage, "node-crash", "link-down")
+            self._hit(outage, now_s, "node-crash", "link-down")
 
-    def _up(self, alarm: Alarm) -> None:
-        outage: Outage = alarm.item
+    def _up(self, outage: Outage, now_s: float) -> None:
         key = (outage.kind, outage.target)
         self._depth[key] -= 1
         if self._depth[key] == 0:
-            self._hit(outage, "node-restart", "link-up")
+            self._hit(outage, now_s, "node-restart", "link-up")
 
-    def _hit(self, outage: Outage, node_word: str, link_word: str) -> None:
-        now_s, target = self.clock.now, outage.target
+    def _hit(self, outage: Outage, now_s: float, node_word: str, link_word: str) -> None:
+        target = outage.target
         word = link_word if outage.kind == "link-down" else node_word
         self.note((now_s, FAULTS.index(word), target))
         act = {

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.brains import Brains
-from sim.clock import EMIT, END, SLOT, Alarm, Clock
+from sim.clock import EMIT, END, SLOT, Clock
+from sim.compute.plain import PlainStation
 from sim.compute.station import Batch, Floor, Station
 from sim.errors import InputError
 from sim.faults import Faults, timetable
@@ -23,7 +24,8 @@ from sim.topology.graph import Network
 from sim.views import FleetView
 
 if TYPE_CHECKING:
-    from sim.arrays import FloatArray
+    from collections.abc import Callable, Sequence
+
     from sim.arrivals.workload import Workload
     from sim.config import DispatchSpec, World
     from sim.parts import Parts
@@ -48,7 +50,7 @@ class DrawnService:
         ids, draw_s = batch.ids, self.draw_s
         service_s = draw_s[ids[0]] if len(ids) == 1 else max(draw_s[rid] for rid in ids)
         batch.service_s, batch.stall_s = service_s, 0.0
-        self.clock.at(now_s + service_s, END, ids[0], self.station.ended, batch)
+        self.clock.at(now_s + service_s, END, ids[0], self.station.finish, batch)
 
     def end(self, batch: Batch, now_s: float) -> None:
         """Free nothing."""
@@ -88,27 +90,47 @@ class Fleet:
         self.servers = [n.servers for n in nodes]
         self.dispatcher = make_dispatcher(world, dispatch, parts)
         self.view_every_s = dispatch.view_every_s
+        self.choice_s = [self.dispatcher.flop / n.hardware.flop_per_s for n in nodes]
         self._view = FleetView(0.0, self.in_system, self.up, self.servers)
         self.limit_s = self.end_s = world.duration_s + world.drain_s
         self.slots_closed = 0
-        self._outstanding, self._last_return_s, self._next = self.requests.count, 0.0, 0
-        self.stations = self._build_stations()
+        self._outstanding = self.requests.count
+        self.stations: dict[int, Station] = self._build_stations()
+        self.doors = [self._door(n.id) for n in nodes]
         self.meters = {node: SlotMeter(station) for node, station in self.stations.items()}
         self.brains = Brains(self, cache) if self.card is not None else None
 
     def _build_stations(self) -> dict[int, Station]:
+        self._batch_ids = itertools.count()
         floor = Floor(
             clock=self.clock,
             requests=self.requests,
             in_system=self.in_system,
             ends=self,
-            batch_ids=itertools.count(),
-            plans=self.card is not None,
+            batch_ids=self._batch_ids,
         )
-        stations = {n.id: Station(floor, n) for n in self.world.nodes if n.servers > 0}
-        for station in stations.values():
-            station.service = DrawnService(self.clock, station, self.requests)
+        stations: dict[int, Station] = {}
+        self._plain = [False] * len(self.world.nodes)
+        for node in self.world.nodes:
+            if node.servers == 0:
+                continue
+            self._plain[node.id] = plain = self.card is None and node.batching.max_size == 1
+            stations[node.id] = station = (PlainStation if plain else Station)(floor, node)
+            if not plain:
+                station.service = DrawnService(self.clock, station, self.requests)
         return stations
+
+    def _door(self, node: int) -> Callable[[int, float], None]:
+        if node in self.stations:
+            return self.stations[node].enqueue
+
+        def closed(rid: int, now_s: float) -> None:
+            raise InputError(
+                f"dispatch: request {rid} was sent to {self.world.nodes[node].name}, "
+                "which has no servers"
+            )
+
+        return closed
 
     # --- running
 
@@ -119,69 +141,47 @@ class Fleet:
         self.clock.at(0.0, SLOT, 0, self._boundary, 0)
         if self.view_every_s > 0.0:
             self.clock.at(0.0, SLOT, 1, self._refresh, 0)
-        if self.requests.count:
-            self.clock.at(self.requests.t_emit_s[0], EMIT, 0, self._emissions)
-        else:
+        if not self.requests.count:
             self.clock.stop(self.world.duration_s)
-        self.clock.run_to_stop()
+        self.clock.run_to_stop(self.requests.t_emit_s, self._emit)
         self.end_s = self.clock.stop_s
         self._close()
 
-    def _emissions(self, alarm: Alarm) -> None:
-        """Emit every request that is due before anything else is; then wait for the rest's turn."""
-        clock, times, rid = self.clock, self.requests.t_emit_s, self._next
-        count = len(times)
-        while True:
-            self._emit(rid, times[rid])
-            rid += 1
-            if rid == count:
-                break
-            if not clock.idle_before(times[rid], EMIT, rid):
-                clock.at(times[rid], EMIT, rid, self._emissions)
-                break
-            clock.jump(times[rid])
-        self._next = rid
-
     def _emit(self, rid: int, now_s: float) -> None:
-        source, dispatcher = self.requests.source[rid], self.dispatcher
-        view = self._view
-        if dispatcher.flop and self.view_every_s == 0.0:
-            view = FleetView(now_s, self.in_system, self.up, self.servers)
-        server = dispatcher.choose(source, view)
+        source = self.requests.source[rid]
+        if self.view_every_s == 0.0:
+            object.__setattr__(self._view, "t_s", now_s)  # live: the engine's own, never a copy
+        server = self.dispatcher.choose(source, self._view)
         self.requests.server[rid] = server
-        if dispatcher.flop:
-            choice_s = dispatcher.flop / self.world.nodes[source].hardware.flop_per_s
-            self.clock.at(now_s + choice_s, EMIT, rid, self._dispatched, rid)
+        sent_s = now_s + self.choice_s[source]
+        if sent_s == now_s or self.clock.idle_before(sent_s, EMIT, rid):
+            self._send(rid, sent_s)  # nothing happens while the dispatcher chooses
         else:
-            self._send(rid, source, server, now_s)
+            self.clock.at(sent_s, EMIT, rid, self._send, rid)
 
-    def _dispatched(self, alarm: Alarm) -> None:
-        rid = alarm.item
-        self._send(rid, self.requests.source[rid], self.requests.server[rid], self.clock.now)
-
-    def _send(self, rid: int, source: int, server: int, now_s: float) -> None:
-        self.requests.t_dispatch_s[rid] = now_s
+    def _send(self, rid: int, now_s: float) -> None:
+        source, server = self.requests.source[rid], self.requests.server[rid]
         if server == source:
-            self.arrive(rid, now_s)
+            self.doors[server](rid, now_s)
         else:
             self.transfers.send_up(rid, source, server, now_s)
 
     # --- what transfers and stations report
 
-    def arrive(self, rid: int, now_s: float) -> None:
-        """Take a request at its server."""
-        self.stations[self.requests.server[rid]].enqueue(rid, now_s)
-
-    def served(self, node: int, batch: Batch, now_s: float) -> None:
-        """Send the answers of a batch."""
+    def served(self, node: int, ids: Sequence[int], now_s: float) -> None:
+        """Send the answers of requests whose service ended together."""
         if self.brains is not None:
-            self.brains.coupling.served(node, batch.ids, now_s)
-        source = self.requests.source
-        for rid in batch.ids:
-            if source[rid] == node:
-                self.returned(rid, now_s)
-            else:
-                self.transfers.send_down(rid, node, source[rid], now_s)
+            self.brains.coupling.served(node, ids, now_s)
+        for rid in ids:
+            self.answer(rid, node, now_s)
+
+    def answer(self, rid: int, node: int, now_s: float) -> None:
+        """Send one answer."""
+        source = self.requests.source[rid]
+        if source == node:
+            self.returned(rid, now_s)
+        else:
+            self.transfers.send_down(rid, node, source, now_s)
 
     def returned(self, rid: int, now_s: float) -> None:
         """Stamp the answer's arrival at the source.
@@ -189,8 +189,9 @@ class Fleet:
         On a network without faults the time may lie ahead: it is known when the answer is sent.
         """
         self.requests.t_return_s[rid] = now_s
-        self._last_return_s = max(self._last_return_s, now_s)
-        self._one_less(now_s)
+        self._outstanding -= 1
+        if not self._outstanding:
+            self._stop(now_s)
 
     def lose(self, rid: int, reason: int, now_s: float) -> None:
         """Drop a request with a reason."""
@@ -198,18 +199,19 @@ class Fleet:
         meter = self.meters.get(self.requests.server[rid])
         if meter is not None:
             meter.dropped += 1
-        self._one_less(now_s)
-
-    def _one_less(self, now_s: float) -> None:
         self._outstanding -= 1
-        if self._outstanding == 0:
-            last_s = max(self.world.duration_s, self._last_return_s, now_s)
-            self.clock.stop(min(last_s, self.limit_s))
+        if not self._outstanding:
+            self._stop(now_s)
+
+    def _stop(self, now_s: float) -> None:
+        """End the run when the last answer is back, but not before arrivals do."""
+        returns = np.frombuffer(self.requests.t_return_s, dtype="f8")
+        last_s = float(np.fmax.reduce(returns, initial=now_s))
+        self.clock.stop(min(max(self.world.duration_s, last_s), self.limit_s))
 
     # --- slots
 
-    def _boundary(self, alarm: Alarm) -> None:
-        slot, now_s = alarm.item, self.clock.now
+    def _boundary(self, slot: int, now_s: float) -> None:
         if slot:
             self._close_slot(slot - 1, now_s)
         if now_s >= self.clock.stop_s:
@@ -228,9 +230,8 @@ class Fleet:
         self.recorder.rows("links", [(row[0], slot, *row[1:]) for row in self.links.flush()])
         self.slots_closed = slot + 1
 
-    def _refresh(self, alarm: Alarm) -> None:
+    def _refresh(self, count: int, now_s: float) -> None:
         """Take the dispatcher's next dated view."""
-        count, now_s = alarm.item, self.clock.now
         self._view = FleetView(now_s, tuple(self.in_system), tuple(self.up), self.servers)
         self.clock.at((count + 1) * self.view_every_s, SLOT, 1, self._refresh, count + 1)
 
@@ -278,28 +279,32 @@ class Fleet:
         Raises:
             LawViolation: A law is broken.
         """
-        returns = np.frombuffer(self.requests.t_return_s, dtype="f8")
-        in_flight = self._under_way(returns)
-        returns[returns > self.end_s] = np.nan  # known to arrive, but after the end
+        flying, choosing = self._last_stamps()
         table = self.recorder.requests(self.requests)
         causality(table)
-        flying = self.transfers.flying()
         ledgers = [self._ledger(node) for node in self.stations]
-        counts = conservation(
-            table, in_flight + len(flying) + sum(len(ledger.present) for ledger in ledgers)
-        )
+        present = sum(len(ledger.present) for ledger in ledgers)
+        counts = conservation(table, len(choosing) + len(flying) + present)
         stations(ledgers)
         flying_bytes = [0.0] * len(self.world.links)
         for link, size_bytes in flying:
             flying_bytes[link] += size_bytes
+        self.transfers.count_direct(table)
         link_bytes(self.links, flying_bytes)
         return counts
 
-    def _under_way(self, returns: FloatArray) -> int:
-        """Count requests that neither a station nor an alarm of a link holds."""
-        choosing = [rid for rid in self.clock.pending(EMIT) if rid is not None]
-        unborn = self.requests.count - self._next
-        return len(choosing) + unborn + int((returns > self.end_s).sum())
+    def _last_stamps(self) -> tuple[list[tuple[int, float]], list[int]]:
+        """Complete the stamps; return what is on links, and the requests not yet dispatched."""
+        requests = self.requests
+        returns = np.frombuffer(requests.t_return_s, dtype="f8")
+        late = np.flatnonzero(returns > self.end_s)
+        flying = self.transfers.flying(late.tolist())
+        returns[late] = np.nan  # known to arrive, but after the end
+        choosing = self.clock.pending(EMIT)
+        requests.fill_dispatch(self.choice_s, choosing)
+        if any(self._plain):
+            requests.fill_plain(self._plain, next(self._batch_ids))
+        return flying, choosing
 
     def _ledger(self, node: int) -> NodeLedger:
         station = self.stations[node]
@@ -321,9 +326,9 @@ def make_dispatcher(world: World, spec: DispatchSpec, parts: Parts) -> Dispatche
     Raises:
         InputError: No node may be chosen.
     """
-    candidates = [n.id for n in world.nodes if n.servers > 0 and spec.to in {None, n.group}]
+    candidates = [n.id for n in world.nodes if n.servers > 0 and spec.to in {None, n.group, n.name}]
     if not candidates:
-        raise InputError(f"dispatch.to: no node of group {spec.to!r} has servers")
+        raise InputError(f"dispatch.to: no node or group {spec.to!r} has servers")
     rng = Streams(world.seed).stream("dispatch", spec.kind)
     return parts.dispatcher(spec.kind)(world.nodes, candidates, rng, spec.params)
 

@@ -98,7 +98,8 @@ def stations(ledgers: Sequence[NodeLedger]) -> None:
 
 def link_bytes(links: Links, flying_bytes: Sequence[float]) -> None:
     """Check that every byte put on a link landed, was lost, or is on its way."""
-    for link, sent in enumerate(links.total_sent_bytes):
+    for link, flushed in enumerate(links.total_sent_bytes):
+        sent = flushed + links.sent_bytes[link]
         gone = links.total_landed_bytes[link] + links.total_lost_bytes[link] + flying_bytes[link]
         _close(f"L1 bytes: link {link}", sent, gone)
 

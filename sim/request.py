@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.arrays import AnyArray
     from sim.arrivals.workload import Workload
 
@@ -50,6 +52,34 @@ class Requests:
         self.batch_size = array("i", [0]) * n
         self.drop = array("h", [-1]) * n
         self.correct = array("b", [-1]) * n
+
+    def fill_dispatch(self, choice_s: Sequence[float], choosing: Sequence[int]) -> None:
+        """Stamp when servers were chosen, after a run: it needs no clock.
+
+        Args:
+            choice_s: Time that a choice takes, by source.
+            choosing: Requests whose choice was not done at the end.
+        """
+        chosen_s = np.frombuffer(self.t_dispatch_s, dtype="f8")
+        chosen_s[:] = self.workload.t_emit_s + np.asarray(choice_s)[self.workload.source]
+        chosen_s[list(choosing)] = nan
+
+    def fill_plain(self, plain: Sequence[bool], first_batch: int) -> None:
+        """Stamp what follows from starts and ends where single requests were served as drawn.
+
+        Args:
+            plain: By server; at such nodes every request is a batch of its own.
+            first_batch: Ids from here on are free; they go by start, ties by request.
+        """
+        start_s, finish_s = (np.frombuffer(t, "f8") for t in (self.t_start_s, self.t_finish_s))
+        here = np.append(plain, False)[np.frombuffer(self.server, "i4")]  # server -1: none
+        started = np.flatnonzero(here & ~np.isnan(start_s))
+        in_order = started[np.argsort(start_s[started], kind="stable")]
+        np.frombuffer(self.batch, "i8")[in_order] = first_batch + np.arange(len(in_order))
+        np.frombuffer(self.batch_size, "i4")[started] = 1
+        ended = started[~np.isnan(finish_s[started])]
+        np.frombuffer(self.service_s, "f8")[ended] = self.workload.service_s[ended]
+        np.frombuffer(self.stall_s, "f8")[ended] = 0.0
 
     def columns(self) -> dict[str, AnyArray]:
         """Return the table `requests` (see sim.records), without copying the stamps."""

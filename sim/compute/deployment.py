@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sim.clock import END, Alarm, Clock
+from sim.clock import END, Clock
 from sim.compute.memory import (
     ACTIVATIONS,
     BACKBONE,
@@ -295,7 +295,7 @@ class Deployment:
         self.flop += cost.flop
         batch.service_s = cost.service_s
         end_s = now_s + cost.service_s
-        self.clock.at(end_s, END, batch.ids[0], self.station.ended, batch)
+        self.clock.at(end_s, END, batch.ids[0], self.station.finish, batch)
 
     def end(self, batch: Batch, now_s: float) -> None:
         """Free a batch's working memory, and weights that nobody needs any more."""
@@ -342,11 +342,11 @@ class Deployment:
         self.loading = force
         epoch = self.station.epoch
 
-        def loaded(alarm: Alarm) -> None:
+        def loaded(_: None, at_s: float) -> None:
             if self.station.epoch == epoch:
                 self.loading, self.station.blocked = None, False
-                self.install(force, self.clock.now)
-                self.resume(self.clock.now)
+                self.install(force, at_s)
+                self.resume(at_s)
 
         done_s = self.storage.book(size_bytes, now_s)
         self.clock.at(done_s, END, -1 - self.spec.id, loaded)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import TYPE_CHECKING, Protocol
 
-from sim.clock import END, START, Alarm, Clock
+from sim.clock import END, START, Clock
 from sim.errors import LawViolation
 from sim.records import DROPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sim.config import NodeSpec
     from sim.request import Requests
@@ -67,8 +67,12 @@ class Service(Protocol):
 class StationEnds(Protocol):
     """What the fleet does with requests that leave a station."""
 
-    def served(self, node: int, batch: Batch, now_s: float) -> None:
-        """Send the answers of a batch whose service ended."""
+    def served(self, node: int, ids: Sequence[int], now_s: float) -> None:
+        """Send the answers of requests whose service ended together."""
+        ...
+
+    def answer(self, rid: int, node: int, now_s: float) -> None:
+        """Send one answer."""
         ...
 
     def lose(self, rid: int, reason: int, now_s: float) -> None:
@@ -114,8 +118,6 @@ class Floor:
         in_system: Requests in the system by node id, also the dispatchers' live view.
         ends: Where requests go that leave.
         batch_ids: The run's batch counter.
-        plans: Plans can change. Service then starts by an alarm after all else that happens at the
-            same instant; without plans, single requests start inside the event that lets them.
     """
 
     clock: Clock
@@ -123,7 +125,6 @@ class Floor:
     in_system: list[int]
     ends: StationEnds
     batch_ids: Iterator[int]
-    plans: bool
 
 
 class Station:
@@ -138,7 +139,6 @@ class Station:
         self.clock, self.spec, self.node = floor.clock, spec, spec.id
         self.requests, self.in_system, self.ends = floor.requests, floor.in_system, floor.ends
         self.batch_ids = floor.batch_ids
-        self.immediate = not floor.plans and spec.batching.max_size == 1
         self.capacity, self.max_size = spec.capacity, spec.batching.max_size
         self.max_wait_s = spec.batching.max_wait_s
         self.free = spec.servers
@@ -182,17 +182,15 @@ class Station:
     # --- service starts
 
     def wake(self, now_s: float) -> None:
-        """Start what may start now (or after everything else that happens at this instant)."""
-        if self.immediate:
-            self._start_ready(now_s)
-        elif self._check_s != now_s:
+        """Start what may start after everything else that happens at this instant."""
+        if self._check_s != now_s:
             self._check_s = now_s
             self.clock.at(now_s, START, self.node, self._check)
 
-    def _check(self, alarm: Alarm) -> None:
+    def _check(self, _: None, now_s: float) -> None:
         self._check_s = nan
         if self.up:
-            self._start_ready(self.clock.now)
+            self._start_ready(now_s)
 
     def _start_ready(self, now_s: float) -> None:
         while self.free:
@@ -268,11 +266,7 @@ class Station:
         self._count(self.in_system[self.node] - len(batch.ids), now_s)
         if self._queue or self._state.jobs:
             self.wake(now_s)
-        self.ends.served(self.node, batch, now_s)
-
-    def ended(self, alarm: Alarm) -> None:
-        """End the batch that an alarm carries."""
-        self.finish(alarm.item, self.clock.now)
+        self.ends.served(self.node, batch.ids, now_s)
 
     def _leave(self, ids: list[int], reason: int, now_s: float) -> None:
         requests, meters = self.requests, self.meters
@@ -297,11 +291,9 @@ class Station:
         self._working_s += job.work_s
         self.clock.at(now_s + job.work_s, END, -1 - self.node, self._job_done, job)
 
-    def _job_done(self, alarm: Alarm) -> None:
-        job: Job = alarm.item
+    def _job_done(self, job: Job, now_s: float) -> None:
         if job.epoch != self.epoch:
             return  # `crash` has counted it
-        now_s = self.clock.now
         self._working_s -= job.work_s
         self.meters.job_s += job.work_s
         self._busy(now_s)
@@ -317,14 +309,16 @@ class Station:
         self.meters.up_area_s += now_s - self.meters.up_s
         self.up, self.free = False, self.spec.servers
         self.epoch += 1
-        gone = [rid for batch in self._state.running.values() for rid in batch.ids]
-        gone += self._queue
+        gone = self.present()
         self.meters.job_lost_s += self.open_job_s()
         self._working_s = 0.0
+        self._forget()
+        self._leave(sorted(gone), NODE_DOWN, now_s)
+
+    def _forget(self) -> None:
         self._state.running.clear()
         self._state.jobs.clear()
         self._queue.clear()
-        self._leave(sorted(gone), NODE_DOWN, now_s)
 
     def restart(self, now_s: float) -> None:
         """Come back empty."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sim.clock import END, Alarm, Clock
+from sim.clock import END, Clock
 from sim.compute.memory import EXPERTS, Ledger
 from sim.records import CAUSES, RESIDENCY
 
@@ -106,11 +106,10 @@ class ExpertStore:
             order = -1_000_000_000 - key[0] * 1_000_000 - key[1]
             self.clock.at(done_s, END, order, self._fetched, (key, self._epoch))
 
-    def _fetched(self, alarm: Alarm) -> None:
-        key, epoch = alarm.item
+    def _fetched(self, item: tuple[ExpertKey, int], now_s: float) -> None:
+        key, epoch = item
         if epoch != self._epoch:
             return
-        now_s = self.clock.now
         self.admit(key, now_s, BY_MISS)
         for waiter in self._coming.pop(key):
             waiter(now_s)

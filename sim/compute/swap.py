@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING
 
-from sim.clock import END, Alarm, Clock
+from sim.clock import END, Clock
 from sim.compute.deployment import Deployment, InForce
 from sim.compute.memory import EXPERTS, MERGED, STAGING
 from sim.plans import Plan, TopK, active_experts, merge_weights
@@ -179,11 +179,9 @@ class Swap:
         self._pending = None
         self._unblock(now_s)
 
-    def _fetched(self, alarm: Alarm) -> None:
-        pending: _Pending = alarm.item
+    def _fetched(self, pending: _Pending, now_s: float) -> None:
         if pending is not self._pending or pending.epoch != self.station.epoch:
             return
-        now_s = self.clock.now
         if isinstance(pending.plan, TopK):
             self._force(pending, now_s)
             return

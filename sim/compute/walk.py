@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.clock import END, Alarm, Clock
+from sim.clock import END, Clock
 from sim.compute.touched import Masks, members
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ class Walk:
 
     Experts that are here cost compute time only; a missing one stalls the batch until storage has
     delivered it. A layer's time is shared equally by the experts that the batch touches in it.
+    Deviation: experts that are here in a row are pinned together until the last of them is done,
+    so another server may wait a little longer for room than if each were let go by itself.
 
     Args:
         clock: The run's clock.
@@ -59,28 +61,27 @@ class Walk:
                 self._held.append(key)
                 self._compute_s += share_s
                 self._next += 1
-            elif self._compute_s > 0.0:
-                self._elapse(last=False)
+            elif self._held:
+                self._elapse(now_s, last=False)
                 return
             else:
                 self._asked_s = now_s
                 self.store.fetch(key, self._fetched, now_s)
                 return
-        self._elapse(last=True)
+        self._elapse(now_s, last=True)
 
-    def _elapse(self, *, last: bool) -> None:
+    def _elapse(self, now_s: float, *, last: bool) -> None:
         self.batch.service_s += self._compute_s
-        at_s = self.clock.now + self._compute_s
+        at_s = now_s + self._compute_s
         self._compute_s = 0.0
         self.clock.at(at_s, END, self.batch.ids[0], self._wake, last)
 
-    def _wake(self, alarm: Alarm) -> None:
+    def _wake(self, last: bool, now_s: float) -> None:
         if self.batch.epoch != self.station.epoch:
             return
-        now_s = self.clock.now
         held, self._held = self._held, []
         self.store.release(held, now_s)
-        if alarm.item:
+        if last:
             self.station.finish(self.batch, now_s)
         else:
             self.go(now_s)

@@ -34,23 +34,20 @@ class Links:
         self.epoch = [0] * n
         self.free_s = [0.0] * n
         self.sent_bytes = [0.0] * n  # since the last flush
-        self.busy_s = [0.0] * n
         self.lost = [0] * n
-        self.total_sent_bytes = [0.0] * n
+        self.total_sent_bytes = [0.0] * n  # up to the last flush
         self.total_landed_bytes = [0.0] * n
         self.total_lost_bytes = [0.0] * n
 
     def put(self, link: int, size_bytes: float, now_s: float) -> float:
         """Put a transfer on a link and return when its last bit arrives at the other end."""
         transmit_s = size_bytes / self.bytes_per_s[link]
-        start_s = now_s
-        if self.fifo[link]:
-            start_s = max(start_s, self.free_s[link])
-            self.free_s[link] = start_s + transmit_s
         self.sent_bytes[link] += size_bytes
-        self.busy_s[link] += transmit_s
-        self.total_sent_bytes[link] += size_bytes
-        return start_s + transmit_s + self.delay_s[link]
+        if not self.fifo[link]:
+            return now_s + transmit_s + self.delay_s[link]
+        free_s = self.free_s[link]
+        self.free_s[link] = gone_s = (free_s if free_s > now_s else now_s) + transmit_s
+        return gone_s + self.delay_s[link]
 
     def landed(self, link: int, size_bytes: float, epoch: int) -> bool:
         """Note that a transfer is due at the far end; False when the link failed meanwhile."""
@@ -77,10 +74,12 @@ class Links:
         And start anew.
         """
         rows = [
-            (i, sent, self.busy_s[i], self.lost[i])
+            (i, sent, sent / self.bytes_per_s[i], self.lost[i])
             for i, sent in enumerate(self.sent_bytes)
             if sent or self.lost[i]
         ]
+        for i, sent, *_ in rows:
+            self.total_sent_bytes[i] += sent
         n = len(self.specs)
-        self.sent_bytes, self.busy_s, self.lost = [0.0] * n, [0.0] * n, [0] * n
+        self.sent_bytes, self.lost = [0.0] * n, [0] * n
         return rows

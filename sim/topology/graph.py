@@ -9,7 +9,7 @@ from sim.config import LinkSpec
 from sim.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Route = tuple[int, ...]  # ids of directed links, in order
 _Tree = dict[int, LinkSpec | None]  # node -> last link of its best path; None at the source
@@ -45,7 +45,7 @@ class Network:
             if not link.delay_s >= 0.0:
                 raise InputError(f"links.{link.id}.delay_s: expected >= 0, found {link.delay_s}")
             self._out.setdefault(link.src, []).append(link)
-        self._trees: dict[int, _Tree] = {}
+        self._searches: dict[int, _Search] = {}
         self._routes: dict[tuple[int, int], Route | None] = {}
 
     def up(self, link_id: int) -> bool:
@@ -69,7 +69,7 @@ class Network:
         else:
             self._down[link_id] = True
         self.epoch += 1
-        self._trees.clear()
+        self._searches.clear()
         self._routes.clear()
 
     def route(self, src: int, dst: int) -> Route | None:
@@ -77,34 +77,56 @@ class Network:
         key = (src, dst)
         if key in self._routes:
             return self._routes[key]
-        if src not in self._trees:
-            self._trees[src] = self._search(src)
-        found = self._routes[key] = _links(self._trees[src], dst)
+        if src not in self._searches:
+            self._searches[src] = _Search(src, self._out, self._down)
+        found = self._routes[key] = _links(self._searches[src].reach(dst), dst)
         return found
 
-    def _search(self, src: int) -> _Tree:
-        """Find the best path from one node to all that it reaches."""
-        tree: _Tree = {src: None}
-        best: dict[int, tuple[float, int]] = {src: (0.0, 0)}
-        heap = [(0.0, 0, src)]
-        done: dict[int, bool] = {}
-        while heap:
-            delay_s, hops, node = heappop(heap)
-            if node in done:
+
+class _Search:
+    """The best paths from one node, searched no further than was asked.
+
+    (In a star of a thousand nodes a leaf that only answers the hub never looks beyond it.)
+
+    Args:
+        src: Where paths start.
+        out: Links by source node.
+        down: Links that are down; the search is forgotten when that changes.
+    """
+
+    def __init__(
+        self, src: int, out: Mapping[int, Sequence[LinkSpec]], down: Mapping[int, bool]
+    ) -> None:
+        self._out, self._down = out, down
+        self._tree: _Tree = {src: None}
+        self._best: dict[int, tuple[float, int]] = {src: (0.0, 0)}
+        self._heap = [(0.0, 0, src)]
+        self._done: dict[int, bool] = {}
+        self._fresh: tuple[float, int, int] | None = None  # settled, but not looked beyond
+
+    def reach(self, goal: int) -> _Tree:
+        """Return a tree in which the path to a node is settled, if there is one."""
+        while goal not in self._done and (self._fresh or self._heap):
+            if self._fresh is not None:
+                self._expand(*self._fresh)
+                self._fresh = None
+            elif (label := heappop(self._heap))[2] not in self._done:
+                self._done[label[2]] = True
+                self._fresh = label
+        return self._tree
+
+    def _expand(self, delay_s: float, hops: int, node: int) -> None:
+        for link in self._out.get(node, ()):
+            if link.id in self._down or link.dst in self._done:
                 continue
-            done[node] = True
-            for link in self._out.get(node, ()):
-                if link.id in self._down or link.dst in done:
-                    continue
-                label = (delay_s + link.delay_s, hops + 1)
-                known = best.get(link.dst)
-                if known is None or label < known:
-                    heappush(heap, (*label, link.dst))
-                elif label > known or not _before(tree, link, link.dst):
-                    continue
-                best[link.dst] = label
-                tree[link.dst] = link
-        return tree
+            label = (delay_s + link.delay_s, hops + 1)
+            known = self._best.get(link.dst)
+            if known is None or label < known:
+                heappush(self._heap, (*label, link.dst))
+            elif label > known or not _before(self._tree, link, link.dst):
+                continue
+            self._best[link.dst] = label
+            self._tree[link.dst] = link
 
 
 def _links(tree: _Tree, dst: int) -> Route | None:

@@ -1,0 +1,84 @@
+"""A station without batches, plans and own work: the short way of `model: none`.
+
+What happens is what `Station` with batches of one would do; services start inside the event that
+lets them instead of by an alarm of their own. Columns that need no clock are filled in afterwards
+(`Requests.fill_plain`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.clock import END
+from sim.compute.station import NODE_DOWN, QUEUE_FULL, Floor, Station
+
+if TYPE_CHECKING:
+    from sim.config import NodeSpec
+
+
+class PlainStation(Station):
+    """Serves single requests for the times drawn at emission.
+
+    Args:
+        floor: What all stations share.
+        spec: The node; its batches hold one request.
+    """
+
+    def __init__(self, floor: Floor, spec: NodeSpec) -> None:
+        super().__init__(floor, spec)
+        requests = floor.requests
+        self._draw_s, self._enqueue_s = requests.draw_s, requests.t_enqueue_s
+        self._start_s, self._finish_s = requests.t_start_s, requests.t_finish_s
+        self._serving: dict[int, None] = {}
+
+    def enqueue(self, rid: int, now_s: float) -> None:
+        """Take a request into service or into the queue, or refuse it."""
+        meters, in_system, node = self.meters, self.in_system, self.node
+        meters.arrived += 1
+        number = in_system[node]
+        if not self.up or number >= self.capacity:
+            self._refuse(rid, QUEUE_FULL if self.up else NODE_DOWN, now_s)
+            return
+        self._enqueue_s[rid] = now_s
+        meters.area += number * (now_s - meters.area_s)
+        meters.area_s = now_s
+        in_system[node] = number = number + 1
+        if number > meters.queue_max:  # noqa: PLR1730  (a call of max takes longer)
+            meters.queue_max = number
+        if self.free:
+            self._take_server(now_s)
+            self._serve(rid, now_s)
+        else:
+            self._queue.append(rid)
+
+    def _serve(self, rid: int, now_s: float) -> None:
+        self._start_s[rid] = now_s
+        self._serving[rid] = None
+        self.clock.at(now_s + self._draw_s[rid], END, rid, self._done, rid)
+
+    def _done(self, rid: int, now_s: float) -> None:
+        if rid not in self._serving:
+            return  # a crash took it
+        del self._serving[rid]
+        meters, in_system, node = self.meters, self.in_system, self.node
+        self._finish_s[rid] = now_s
+        meters.stays_s += now_s - self._enqueue_s[rid]
+        meters.finished += 1
+        number = in_system[node]
+        meters.area += number * (now_s - meters.area_s)
+        meters.area_s = now_s
+        in_system[node] = number - 1
+        if self._queue:  # the server passes on
+            self._serve(self._queue.popleft(), now_s)
+        else:
+            self._busy(now_s)
+            self.free += 1
+        self.ends.answer(rid, node, now_s)
+
+    def present(self) -> list[int]:
+        """Return the requests in the system: running ones, then the queue."""
+        return [*self._serving, *self._queue]
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._serving.clear()
