@@ -78,7 +78,9 @@ def over_time(
     top = max((float(np.nanmax(rows[quantile])) for rows in series.values()), default=0.0)
     low = min((float(np.nanmin(rows[quantile])) for rows in series.values()), default=0.0)
     if low > 0.0 and top > 20.0 * low:
-        fig.update_yaxes(**style.log_axis(f"{name} latency ({axis.unit})"))
+        fig.update_yaxes(
+            **style.log_axis(f"{name} latency ({axis.unit})", low / axis.size, top / axis.size)
+        )
     else:
         fig.update_yaxes(rangemode="tozero")
     style.moments(fig, marks)
