@@ -230,6 +230,7 @@ def demo(out: Out = Path("runs")) -> None:
 
 def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
     """Show the table, the failures and the asserted targets; return the missed ones."""
+    from scenarios.files import write_json
     from scenarios.table import show_comparison, show_failures
     from scenarios.targets import measure
 
@@ -240,6 +241,9 @@ def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
         )
     say(f"results: {outcome.run_dir} (look at them: moedge report {outcome.run_dir})")
     found = measure(grid.scenario.assertions, outcome.good(), outcome.axes)
+    write_json(
+        outcome.run_dir / "asserts.json", {"asserts": [finding.facts() for finding in found]}
+    )
     for finding in found:
         say(str(finding))
     return [str(finding) for finding in found if not finding.kept]

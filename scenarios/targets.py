@@ -45,6 +45,16 @@ class Finding:
         """Tell whether the limit holds; what was not measured does not hold."""
         return self.assertion.holds(self.value)
 
+    def facts(self) -> dict[str, Any]:
+        """Return what the report shows of it (a row of asserts.json)."""
+        return {
+            "text": str(self.assertion),
+            "policy": self.policy,
+            "cell": self.cell,
+            "found": self._found(),
+            "kept": self.kept,
+        }
+
     def __str__(self) -> str:
         where = f" ({self.cell})" if self.cell else ""
         mark = "✓" if self.kept else "✗"

@@ -171,11 +171,13 @@ def _summary(record: Record) -> dict[str, Any]:
 def _simulate(job: TrialJob, world: World, card: ModelCard | None, folder: RunFolder) -> Record:
     from agents.caches import CACHES
     from agents.dispatchers import DISPATCHERS
+    from scenarios.catalogue import is_oracle
     from sim.parts import Parts
     from sim.simulation import simulate
 
     note = _progress(folder.trial(job.id) / "progress")
-    parts = Parts(DISPATCHERS.load, CACHES.load, card=card, on_slot=note)
+    oracle = job.policy is not None and is_oracle(job.policy.kind)
+    parts = Parts(DISPATCHERS.load, CACHES.load, card=card, on_slot=note, oracle=oracle)
     if world.model is None or job.policy is None:
         return simulate(world, job.policy, parts)
     executor = _executor(job.hosting)

@@ -22,6 +22,7 @@ class Parts:
         shard_of: Shard by node id.
         card: The checkpoint's card, None for `model: none`.
         on_slot: Called with (slot, slots) after every boundary, for progress only.
+        oracle: The policy sees what no deployable one may see; the report marks it.
         notes: What the report must say about this run.
     """
 
@@ -31,4 +32,5 @@ class Parts:
     shard_of: Sequence[int] = ()
     card: ModelCard | None = None
     on_slot: Callable[[int, int], None] | None = None
+    oracle: bool = False
     notes: list[str] = field(default_factory=list)

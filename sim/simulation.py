@@ -79,6 +79,7 @@ def _meta(
         "seed": world.seed,
         "policy": policy.label if policy else "none",
         "kind": policy.kind if policy else "none",
+        "oracle": fleet.parts.oracle,
         "duration_s": world.duration_s,
         "drain_s": world.drain_s,
         "slot_s": world.slot_s,

@@ -1,4 +1,7 @@
-"""Expert caches: which expert leaves a node's memory. They run inside the simulation process, free of torch."""
+"""Expert caches: which expert leaves a node's memory.
+
+They run inside the simulation process, free of torch.
+"""
 
 from __future__ import annotations
 

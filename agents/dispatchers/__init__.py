@@ -1,4 +1,7 @@
-"""Dispatchers: which node serves a request. They run inside the simulation process and are free of torch."""
+"""Dispatchers: which node serves a request.
+
+They run inside the simulation process and are free of torch.
+"""
 
 from __future__ import annotations
 

@@ -5,19 +5,23 @@ Everything here depends on the block's own nodes and history, so a block behaves
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from agents.hosting.feedback import NOBODY, Outcomes, Pending, group
-from agents.hosting.model import HostedModel
-from agents.hosting.scoring import BlockScorer
-from agents.hosting.steering import Row, Steering
-from sim.arrays import BoolArray, FloatArray, IntArray
 from sim.errors import HostError
-from sim.plans import Plan
-from sim.ports import NewPlan, NodeDecision, Served, StepInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from agents.hosting.model import HostedModel
+    from agents.hosting.scoring import BlockScorer
+    from agents.hosting.steering import Row, Steering
+    from sim.arrays import BoolArray, FloatArray, IntArray
+    from sim.plans import Plan
+    from sim.ports import NewPlan, NodeDecision, Served, StepInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,15 @@ the number of shards is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from sim.config import PolicySpec, World
 from sim.errors import InputError
 from sim.ports import HostSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sim.config import PolicySpec, World
 
 BLOCK_SIZE = 64
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.arrays import BoolArray, FloatArray, IntArray
-from sim.plans import Plan
 from sim.ports import FeedbackBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sim.arrays import BoolArray, FloatArray, IntArray
+    from sim.plans import Plan
 
 NOBODY = (
     -1

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.hosting.calls import freeze, host_error, place
 from agents.hosting.model import HostedModel, LoadModel, load_model
 from agents.hosting.shard import Shard
 from agents.routers import ROUTERS
 from sim.errors import HostError, SimError
-from sim.ports import Host, HostSpec
-from sim.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sim.ports import Host, HostSpec
+    from sim.registry import Registry
 
 
 class Answer:

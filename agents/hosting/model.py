@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from sim.arrays import BoolArray, FloatArray, IntArray
-from sim.plans import Plan
-from sim.ports import Calibration, ModelCard, Oracle, PlanProfile
+if TYPE_CHECKING:
+    from sim.arrays import BoolArray, FloatArray, IntArray
+    from sim.plans import Plan
+    from sim.ports import Calibration, ModelCard, Oracle, PlanProfile
 
 Weights: TypeAlias = tuple[float, ...]
 

@@ -13,12 +13,14 @@ import pickle
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.hosting.attempt import OnDone, TrialFailure, attempt, failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 _GRACE_S = 2.0  # wall time that workers get to end before they are killed
 _ORPHANED = 1

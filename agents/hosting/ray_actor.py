@@ -6,8 +6,7 @@ death is an error that names the shard and the slot, and the run ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.hosting.calls import place
 from agents.hosting.model import LoadModel, load_model
@@ -15,8 +14,12 @@ from agents.hosting.ray_session import RaySession, worker_environment
 from agents.hosting.shard import Shard
 from agents.routers import ROUTERS
 from sim.errors import HostError, SimError
-from sim.ports import Host, HostSpec
-from sim.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sim.ports import Host, HostSpec
+    from sim.registry import Registry
 
 
 class HostActor:

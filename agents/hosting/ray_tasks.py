@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.hosting.attempt import OnDone, TrialFailure, attempt, failure
 from agents.hosting.ray_session import RaySession, worker_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _POLL_S = 1.0  # wall time between looks at the keyboard
 

@@ -8,18 +8,22 @@ spacing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.hosting.block import Block
-from agents.hosting.model import HostedModel, Weights
-from agents.hosting.scoring import PoolScores
-from sim.arrays import BoolArray, FloatArray, IntArray
 from sim.plans import Plan, merge_weights
 from sim.ports import AssessInput, AssessReply, NewPlan
 from sim.rng import spawn_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from agents.hosting.block import Block
+    from agents.hosting.model import HostedModel, Weights
+    from agents.hosting.scoring import PoolScores
+    from sim.arrays import BoolArray, FloatArray, IntArray
 
 CHEAP = 64  # pairs (merge, task) that a block evaluates without sampling
 _MANTISSA_BITS = 53

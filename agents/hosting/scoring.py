@@ -7,12 +7,16 @@ block lives in.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from agents.hosting.model import HostedModel, Weights
-from sim.arrays import BoolArray, FloatArray, IntArray
 from sim.plans import Plan, Single, is_gated, merge_weights
-from sim.ports import NewPlan, PlanProfile
+
+if TYPE_CHECKING:
+    from agents.hosting.model import HostedModel, Weights
+    from sim.arrays import BoolArray, FloatArray, IntArray
+    from sim.ports import NewPlan, PlanProfile
 
 
 class PoolScores:

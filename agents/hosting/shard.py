@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +14,7 @@ from agents.hosting.scoring import BlockScorer, PoolScores
 from agents.hosting.steering import Steering
 from agents.hosting.threads import one_thread
 from agents.routers import ROUTERS
-from sim.arrays import IntArray
 from sim.errors import HostError
-from sim.plans import Plan
 from sim.ports import (
     AssessInput,
     AssessReply,
@@ -28,7 +26,13 @@ from sim.ports import (
     StepInput,
     StepReply,
 )
-from sim.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sim.arrays import IntArray
+    from sim.plans import Plan
+    from sim.registry import Registry
 
 _FOREIGN = -1
 

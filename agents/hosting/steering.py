@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from agents.hosting.model import HostedModel
-from sim.arrays import FloatArray, IntArray
 from sim.errors import HostError, InputError
 from sim.plans import Merged, Plan, Single, TopK
 from sim.ports import (
@@ -27,7 +25,11 @@ from sim.ports import (
     Router,
     StepInput,
 )
-from sim.registry import Registry
+
+if TYPE_CHECKING:
+    from agents.hosting.model import HostedModel
+    from sim.arrays import FloatArray, IntArray
+    from sim.registry import Registry
 
 Row: TypeAlias = Mapping[str, float | int | str]
 

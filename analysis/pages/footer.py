@@ -65,7 +65,8 @@ def _commands(run: Run) -> str:
         argv[0] = "moedge"
     lines = [shlex.join(argv)] if argv else []
     if run.done:
-        lines.append(f"moedge verify {shlex.quote(run.done[0].id)}")
+        trial = run.root / "trials" / run.done[0].id
+        lines.append(f"moedge verify {shlex.quote(str(trial))}")
     lines.append(f"moedge report {shlex.quote(str(run.root))}")
     return f"<h3>Repeat it</h3><pre>{esc(chr(10).join(lines))}</pre>"
 

@@ -14,8 +14,13 @@ GRID = st.lists(st.integers(0, 24), min_size=1, max_size=25).map(sorted)
 
 
 def twin(
-    arrivals: list[float], service: list[float], servers: int, capacity: float, size: int, wait: float
-) -> list[tuple[float, float]]:  # fmt: skip
+    arrivals: list[float],
+    service: list[float],
+    servers: int,
+    capacity: float,
+    size: int,
+    wait: float,
+) -> list[tuple[float, float]]:
     """Return (start, finish) of each request, NaN when refused.
 
     Walks from instant to instant; at each one services end, then requests come, then batches start.

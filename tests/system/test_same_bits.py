@@ -1,4 +1,4 @@
-"""L4: same seed, same bits - executor, shards, jobs, hash seed, repetition - with the real model."""
+"""L4: same seed, same bits, whatever executor, shards, jobs, hash seed; with the real model."""
 
 from __future__ import annotations
 

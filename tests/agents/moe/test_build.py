@@ -32,7 +32,7 @@ def test_a_useless_landscape_is_refused(cache: Path, recipe: Recipe, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
-def test_stages_are_reported(cache: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_stages_are_reported(built: Built, recipe: Recipe, tmp_path: Path) -> None:
     stages: dict[str, tuple[int, int]] = {}
     build_checkpoint(
         recipe, tmp_path, 40, lambda s, done, total: stages.update({s: (done, total)}), refuse=False
