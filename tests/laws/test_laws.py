@@ -1,0 +1,272 @@
+"""The laws over random small worlds, counted again from the tables alone.
+
+Every run checks its laws itself; here a slow, independent reading of the tables must agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sim.config import (
+    ArrivalSpec,
+    Batching,
+    DispatchSpec,
+    FaultSpec,
+    FeedbackSpec,
+    LinkSpec,
+    PolicySpec,
+    ServiceSpec,
+    World,
+)
+from sim.records import DROPS, FAULTS, Record
+from tests.sim import minds, worlds
+
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@st.composite
+def links(draw: st.DrawFn, nodes: int) -> tuple[LinkSpec, ...]:
+    """Draw a line, star or ring; on a line or star some pairs are several hops apart."""
+    shape = draw(st.sampled_from(["line", "star", "ring"]))
+    pairs = [(i, i + 1) if shape != "star" else (0, i + 1) for i in range(nodes - 1)]
+    if shape == "ring" and nodes > 2:
+        pairs.append((nodes - 1, 0))
+    made: list[LinkSpec] = []
+    for a, b in pairs:
+        fields = {
+            "delay_s": draw(st.sampled_from([0.0, 0.01, 0.2])),
+            "bytes_per_s": draw(st.sampled_from([1e5, 1e6, np.inf])),
+            "sharing": draw(st.sampled_from(["fifo", "none"])),
+        }
+        made += worlds.both_ways(a, b, len(made), **fields)
+    return tuple(made)
+
+
+@st.composite
+def faults(draw: st.DrawFn, servers: list[int], count: int) -> tuple[FaultSpec, ...]:
+    found: list[FaultSpec] = []
+    for _ in range(draw(st.integers(0, 3))):
+        kind = draw(st.sampled_from(["node-crash", "link-down"] if count else ["node-crash"]))
+        target = draw(st.sampled_from(servers if kind == "node-crash" else range(count)))
+        if draw(st.booleans()):
+            found.append(FaultSpec(kind, target, mtbf_s=1.0, mttr_s=0.5))
+        else:
+            at_s, for_s = draw(st.sampled_from([0.0, 1.0, 2.5])), draw(st.sampled_from([0.5, 9.0]))
+            found.append(FaultSpec(kind, target, at_s, for_s))
+    return tuple(found)
+
+
+@st.composite
+def plain_worlds(draw: st.DrawFn) -> World:
+    """Draw a world of `model: none`."""
+    count = draw(st.integers(1, 4))
+    servers = [draw(st.integers(0 if i else 1, 3)) for i in range(count)]
+    nodes = []
+    for i in range(count):
+        room = servers[i] + draw(st.sampled_from([0, 2, 10]))
+        batching = draw(st.sampled_from([Batching(), Batching(3, 0.05), Batching(2)]))
+        nodes.append(worlds.node(i, servers=servers[i], capacity=room, batching=batching))
+    made = draw(links(count))
+    serving = [i for i in range(count) if servers[i]]
+    streams = [
+        worlds.stream(i, i, ArrivalSpec("poisson", draw(st.sampled_from([3.0, 30.0]))),
+                      up_bytes=2e3, down_bytes=1e3)
+        for i in range(count)
+    ]  # fmt: skip
+    law = draw(st.sampled_from(["exponential", "deterministic"]))
+    dispatch = draw(st.sampled_from(["random", "round-robin", "least-loaded", "power-of-two"]))
+    return World(
+        name="drawn", seed=draw(st.integers(0, 999)), duration_s=4.0,
+        drain_s=draw(st.sampled_from([0.0, 0.5, 30.0])), slot_s=draw(st.sampled_from([0.7, 1.0])),
+        nodes=tuple(nodes), links=made, streams=tuple(streams), service=ServiceSpec(law, 0.1),
+        dispatch=DispatchSpec(dispatch, draw(st.sampled_from([0.0, 0.3]))),
+        faults=draw(faults(serving, len(made))),
+    )  # fmt: skip
+
+
+def ends(record: Record) -> np.ndarray:
+    """Return when each request left its server: finish, or the crash that took it, or the end."""
+    table, faults = record.tables["requests"], record.tables["faults"]
+    left = np.where(np.isnan(table["t_finish_s"]), np.inf, table["t_finish_s"])
+    for t_s, kind, target in zip(faults["t_s"], faults["kind"], faults["target"], strict=True):
+        if FAULTS[kind] == "node-crash":
+            taken = (table["server"] == target) & (table["t_enqueue_s"] <= t_s) & (left > t_s)
+            left[taken & (table["drop"] == DROPS.index("node_down"))] = t_s
+    dropped = table["drop"] == DROPS.index("memory")
+    left[dropped] = table["t_enqueue_s"][dropped]  # (at its turn, which no column tells)
+    return np.minimum(left, record.meta["end_s"])
+
+
+def most(begin: np.ndarray, end: np.ndarray) -> int:
+    """Return the most intervals that overlap; one that begins where another ends does not."""
+    steps = sorted([(t, 1) for t in begin] + [(t, -1) for t in end])
+    level = high = 0
+    for _, step in steps:
+        level += step
+        high = max(high, level)
+    return high
+
+
+def check_ends(record: Record) -> None:
+    table = record.tables["requests"]
+    returned, dropped = ~np.isnan(table["t_return_s"]), table["drop"] >= 0
+    assert not (returned & dropped).any()
+    laws = record.meta["laws"]
+    assert laws["in_flight"] == (~returned & ~dropped).sum()
+    assert laws["emitted"] == len(table["id"])
+    for code, reason in enumerate(DROPS):
+        assert laws[reason] == (table["drop"] == code).sum()
+    assert record.tables["slots"]["dropped"].sum() <= dropped.sum()
+
+
+def check_stamps(record: Record) -> None:
+    table = record.tables["requests"]
+    stamps = [table[f"t_{name}_s"] for name in
+              ("emit", "dispatch", "enqueue", "start", "finish", "return")]  # fmt: skip
+    for early, late in pairwise(stamps):
+        assert not (late < early).any()
+        assert not (np.isnan(early) & ~np.isnan(late)).any()  # no stage is left out
+    assert np.nanmax(np.concatenate([*stamps, [0.0]])) <= record.meta["end_s"]
+    done = ~np.isnan(table["t_finish_s"])
+    spent = (table["t_finish_s"] - table["t_start_s"])[done]
+    np.testing.assert_allclose(spent, (table["service_s"] + table["stall_s"])[done], atol=1e-9)
+
+
+def check_nodes(record: Record) -> None:
+    table, left = record.tables["requests"], ends(record)
+    for node in record.meta["nodes"]:
+        here = (table["server"] == node["id"]) & ~np.isnan(table["t_enqueue_s"])
+        inside = most(table["t_enqueue_s"][here], left[here])
+        assert inside <= (node["capacity"] or np.inf)
+        started = here & ~np.isnan(table["t_start_s"])
+        batches, first = np.unique(table["batch"][started], return_index=True)
+        rows = np.flatnonzero(started)[first]
+        assert most(table["t_start_s"][rows], left[rows]) <= node["servers"]
+        order = np.lexsort((table["t_start_s"][started], table["t_enqueue_s"][started]))
+        assert (np.diff(table["t_start_s"][started][order]) >= 0).all()  # first come, first served
+        for batch in batches:
+            members = table["batch"] == batch
+            assert (table["batch_size"][members] == members.sum()).all()
+            assert len(np.unique(table["t_start_s"][members])) == 1
+
+
+def check_busy(record: Record) -> None:
+    """Without own work of policies a server is busy exactly while it serves."""
+    table, left, slots = record.tables["requests"], ends(record), record.tables["slots"]
+    started = np.flatnonzero(~np.isnan(table["t_start_s"]))
+    _, first = np.unique(table["batch"][started], return_index=True)
+    rows = started[first]
+    for node in record.meta["nodes"]:
+        mine = rows[table["server"][rows] == node["id"]]
+        busy_s = (left[mine] - table["t_start_s"][mine]).sum()
+        total_s = slots["busy_s"][slots["node"] == node["id"]].sum()
+        np.testing.assert_allclose(total_s, busy_s, atol=1e-9)
+
+
+@QUICK
+@given(world=plain_worlds())
+def test_the_laws_hold_without_a_model(world: World) -> None:
+    record = worlds.run(world)
+    check_ends(record)
+    check_stamps(record)
+    check_nodes(record)
+    check_busy(record)
+
+
+@st.composite
+def minded_worlds(draw: st.DrawFn) -> World:
+    """Draw a world whose nodes run a small model, some with little memory."""
+    count = draw(st.integers(1, 3))
+    nodes = []
+    for i in range(count):
+        room_bytes = draw(st.sampled_from([2 * minds.MB, 4 * minds.MB, 12 * minds.MB]))
+        memory_bytes = minds.BACKBONE + minds.MERGED + room_bytes
+        hardware = minds.chip(memory_bytes, flop_per_s=1e12, bytes_per_s=1e12, kernel_s=0.001)
+        nodes.append(
+            minds.node(
+                i, hardware=hardware, servers=draw(st.integers(1, 3)), capacity=20,
+                cache=draw(st.sampled_from(["all", "lru"])),
+                swap=draw(st.sampled_from(["double-buffer", "stop-the-world"])),
+                batching=draw(st.sampled_from([Batching(), Batching(4, 0.01), Batching(30)])),
+            )
+        )  # fmt: skip
+    crashes = tuple(
+        FaultSpec("node-crash", i, mtbf_s=2.0, mttr_s=0.3)
+        for i in range(count)
+        if draw(st.booleans())
+    )
+    streams = [minds.poisson(draw(st.sampled_from([5.0, 60.0])), at=i) for i in range(count)]
+    return minds.world(
+        nodes, streams, duration_s=4.0, seed=draw(st.integers(0, 99)),
+        drain_s=draw(st.sampled_from([0.0, 5.0])), slot_s=draw(st.sampled_from([0.25, 1.0])),
+        faults=crashes, decision_delay_slots=draw(st.integers(0, 2)),
+        feedback=FeedbackSpec(draw(st.sampled_from([0.0, 0.4])), draw(st.sampled_from([0.5, 1.0]))),
+    )  # fmt: skip
+
+
+def check_plans(record: Record) -> None:
+    """Each request was served by the plan that had last taken force on its node."""
+    table, decisions = record.tables["requests"], record.tables["decisions"]
+    for rid in np.flatnonzero(table["plan"] >= 0):
+        plan = int(table["plan"][rid])
+        assert decisions["id"][plan] == plan
+        assert decisions["node"][plan] == table["server"][rid]
+        assert decisions["t_force_s"][plan] <= table["t_start_s"][rid]
+
+
+def check_memory(record: Record) -> None:
+    """The log never passes the budget, counted after each instant."""
+    memory = record.tables["memory"]
+    for node in record.meta["nodes"]:
+        held: dict[int, float] = {}
+        rows = np.flatnonzero(memory["node"] == node["id"])
+        assert (np.diff(memory["t_s"][rows]) >= 0).all()
+        for row in rows:
+            held[int(memory["category"][row])] = float(memory["bytes"][row])
+            assert held[int(memory["category"][row])] >= 0.0
+            following = rows[rows > row][:1]
+            settled = not len(following) or memory["t_s"][following[0]] > memory["t_s"][row]
+            assert not settled or sum(held.values()) <= node["memory_bytes"]
+
+
+def check_nothing_is_stuck(record: Record) -> None:
+    """No batch waits for experts, or for another batch, for ever."""
+    table = record.tables["requests"]
+    running = ~np.isnan(table["t_start_s"]) & np.isnan(table["t_finish_s"]) & (table["drop"] < 0)
+    assert (record.meta["end_s"] - table["t_start_s"][running] < 3.0).all()
+
+
+@settings(QUICK, max_examples=25)
+@given(world=minded_worlds())
+def test_the_laws_hold_with_a_model(world: World) -> None:
+    seen = minds.run(world, PolicySpec("listener", "listener"), minds.Varied())
+    check_ends(seen.record)
+    check_stamps(seen.record)
+    check_nodes(seen.record)
+    check_plans(seen.record)
+    check_nothing_is_stuck(seen.record)
+    check_memory(seen.record)
+
+
+def test_a_policy_pays_for_its_own_work() -> None:
+    def busy_s(**cost: Any) -> float:
+        plan = minds.world([minds.node()], [minds.poisson(20.0)])
+        return float(minds.run(plan, minds.script(**cost))["slots"]["busy_s"].sum())
+
+    free_s = busy_s()
+    # five boundaries with a decision, each 0.1 s of FLOP and 0.05 s of bytes
+    np.testing.assert_allclose(busy_s(flop=1e8, read_bytes=5e7) - free_s, 5 * 0.15)
+
+
+def test_drains_end_on_time_and_what_is_left_is_in_flight() -> None:
+    world = worlds.queue(30.0, 0.1, 10.0)
+    record = worlds.run(replace(world, drain_s=1.0))
+    laws = record.meta["laws"]
+    assert record.meta["end_s"] == 11.0
+    assert laws["in_flight"] == laws["emitted"] - laws["returned"] > 100
