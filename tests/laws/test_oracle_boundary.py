@@ -1,4 +1,4 @@
-"""L6: what a policy must not know changes nothing that it does. With the shipped model and Tanbr."""
+"""L6: what a policy must not know changes nothing that it does (shipped model, Tanbr)."""
 
 from __future__ import annotations
 
@@ -39,16 +39,10 @@ TASKS = 8
 
 
 def small() -> World:
-    nodes = tuple(
-        NodeSpec(i, f"edge-{i}", "edge", EDGE, batching=Batching(4, 0.005)) for i in range(2)
-    )
-    streams = tuple(
-        StreamSpec(
-            i, f"users-{i}", i, ArrivalSpec("poisson", 15.0), MixSpec("dirichlet", alpha=0.5, tasks=3),
-            (DriftSpec("switch", 15.0),),
-        )
-        for i in range(2)
-    )  # fmt: skip
+    batching, mix = Batching(4, 0.005), MixSpec("dirichlet", alpha=0.5, tasks=3)
+    nodes = tuple(NodeSpec(i, f"edge-{i}", "edge", EDGE, batching=batching) for i in range(2))
+    arrivals, drift = ArrivalSpec("poisson", 15.0), (DriftSpec("switch", 15.0),)
+    streams = tuple(StreamSpec(i, f"users-{i}", i, arrivals, mix, drift) for i in range(2))
     return World(
         "small", 3, 30.0, 5.0, 2.0, nodes, (), streams,
         model=ModelSpec(BUILTIN, ARCHITECTURES["switch-base-8"]), feedback=FeedbackSpec(1.0, 0.5),

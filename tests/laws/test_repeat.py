@@ -33,7 +33,11 @@ def sixteen(nodes: int = 16) -> World:
         for i in range(nodes)
         for link in worlds.both_ways(i, (i + 1) % nodes, 2 * i, bytes_per_s=1e7)
     )
-    crashes = tuple(FaultSpec("node-crash", i, mtbf_s=3.0, mttr_s=0.5) for i in (0, 3, 10))
+    crashes = (
+        FaultSpec("node-crash", 3, 1.7, 0.6),
+        FaultSpec("node-crash", 5, 2.0, 0.4),
+        FaultSpec("node-crash", 10, mtbf_s=3.0, mttr_s=0.5),
+    )
     return minds.world(
         specs, [minds.poisson(15.0, at=i, up_bytes=1e3, down_bytes=1e2) for i in range(nodes)],
         duration_s=4.0, slot_s=0.5, links=links, faults=crashes, feedback=FeedbackSpec(0.3, 0.6),
