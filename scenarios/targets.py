@@ -48,7 +48,7 @@ class Finding:
     def facts(self) -> dict[str, Any]:
         """Return what the report shows of it (a row of asserts.json)."""
         return {
-            "text": str(self.assertion),
+            "text": self._limit(),
             "policy": self.policy,
             "cell": self.cell,
             "found": self._found(),
@@ -58,7 +58,16 @@ class Finding:
     def __str__(self) -> str:
         where = f" ({self.cell})" if self.cell else ""
         mark = "✓" if self.kept else "✗"
-        return f"{mark} {self.policy}{where}: {self.assertion}, found {self._found()}"
+        return f"{mark} {self.policy}{where}: {self._limit()}, found {self._found()}"
+
+    def _limit(self) -> str:
+        from analysis.metrics import BY_KEY
+
+        held = self.assertion
+        metric = BY_KEY.get(KEYS[held.metric])
+        if metric is None:
+            return str(held)
+        return f"{held.metric} {held.op} {metric.text(held.limit)}"
 
     def _found(self) -> str:
         from analysis.metrics import BY_KEY

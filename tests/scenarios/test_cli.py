@@ -80,8 +80,8 @@ def test_a_breached_assert_is_exit_3_and_ticked(here: Path) -> None:
     tiny.write(here, tiny.TEXT + limits)
     done = call("compare", "tiny.yaml", "--seeds", "1:3", "--policies", "local", "--jobs", "1")
     assert done.exit_code == 3, done.output
-    assert "✗ local: p99_latency <= 1 us, found" in done.stderr
-    assert "✓ local: deadline_miss <= 1.0, found" in done.stderr
+    assert "✗ local: p99_latency <= 1.00 µs, found" in done.stderr
+    assert "✓ local: deadline_miss <= 100 %, found" in done.stderr
 
 
 def test_a_failed_trial_is_exit_1_with_one_line(here: Path) -> None:
