@@ -190,13 +190,14 @@ class Coupling:
         return step
 
     def _served(self, ids: list[int]) -> Served:
-        requests, audited = self.requests, self.audited
+        requests, audited, routed = self.requests, self.audited, self.routed
         return Served(
             id=np.array(ids, dtype=np.int64),
             node=_take(requests.server, ids),
             input=_take(requests.input, ids),
             plan_id=_take(requests.plan, ids),
-            audited=np.array([audited[i] for i in ids], dtype=np.bool_),
+            # nobody hears of a fixed plan's outcomes, so hosts must not wait to report them
+            audited=np.array([audited[i] and routed[requests.server[i]] for i in ids], np.bool_),
         )
 
     def _score(self, ids: IntArray, reply: StepReply) -> None:

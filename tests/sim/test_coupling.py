@@ -148,3 +148,11 @@ def test_a_host_that_scores_too_few_is_found_out(monkeypatch: pytest.MonkeyPatch
     )
     with pytest.raises(HostError, match="a host scored 1 of 2 requests"):
         run(world([node()], [timed(TIMES)]), script())
+
+
+def test_outcomes_that_nobody_will_hear_of_are_not_kept() -> None:
+    nodes = [node(0), node(1, plan=TopK(1))]
+    seen = run(world(nodes, [timed(TIMES, at=0), timed(TIMES, at=1)]), script())
+    held = [len(block._pending._held) for block in seen.hosts[0]._host._blocks]  # type: ignore[attr-defined]
+    assert held == [0]
+    assert sum(n for _, _, n in heard(seen)) == len(TIMES)
