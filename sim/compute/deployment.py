@@ -264,7 +264,8 @@ class Deployment:
     def _hold_working(self, size: int, now_s: float) -> None:
         """Take the working memory of so many requests (fewer than none: give it back)."""
         self.ledger.add(ACTIVATIONS, self.cost.activation_bytes(size), now_s)
-        self.ledger.add(KV, self.cost.kv_bytes(size), now_s)
+        if kv_bytes := self.cost.kv_bytes(size):
+            self.ledger.add(KV, kv_bytes, now_s)
 
     def begin(self, batch: Batch, now_s: float) -> None:
         """Serve a batch under the plan in force."""

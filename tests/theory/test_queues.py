@@ -8,13 +8,14 @@ nightly proofs' business.)
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import factorial
 
 import numpy as np
 import pytest
 
-from sim.config import World
-from tests.sim.worlds import queue, requests
+from sim.config import DispatchSpec, World
+from tests.sim.worlds import both_ways, node, queue, requests
 
 
 def erlang_c(offered: float, servers: int) -> float:
@@ -64,6 +65,27 @@ def test_mmc_waits_as_erlang_c_says() -> None:
         for seed in range(14)
     ]
     verdict(waits, theory)
+
+
+def gateway(seed: int, rho: float, nodes: int = 4) -> World:
+    """Return a gateway that deals a Poisson stream at random to nodes with services of 1 s."""
+    base = queue(rho * nodes, 1.0, 2_000.0, seed)
+    links = tuple(
+        link for i in range(1, nodes + 1) for link in both_ways(0, i, 2 * i - 2, delay_s=0.3)
+    )
+    servers = tuple(node(i) for i in range(1, nodes + 1))
+    dispatch = DispatchSpec("random")
+    return replace(base, nodes=(node(0, servers=0), *servers), links=links, dispatch=dispatch)
+
+
+def test_a_stream_dealt_at_random_makes_independent_queues_behind_links() -> None:
+    # Burke and Jackson: each node is M/M/1 though its requests come over a network
+    rho, latencies = 0.5, []
+    for seed in range(12):
+        table = requests(gateway(seed, rho))
+        late = table["t_emit_s"] > 100.0
+        latencies.append(float(np.nanmean((table["t_return_s"] - table["t_emit_s"])[late])))
+    verdict(latencies, 1.0 / (1.0 - rho) + 2 * 0.3)
 
 
 def test_mmcc_loses_as_erlang_b_says() -> None:
