@@ -87,8 +87,9 @@ class Clock(simpy.Environment):
         heap, pop = self._heap, heappop
         following = chain(islice(times, 1, None), (self.stop_s,))
         for rid, (t_s, self._following_s) in enumerate(zip(times, following, strict=True)):
-            turn = (t_s, EMIT, rid)
-            while heap and heap[0] < turn:
+            while heap and heap[0][0] <= t_s:
+                if heap[0] > (t_s, EMIT, rid):
+                    break
                 now_s, _, _, _, callback, item = pop(heap)
                 self._now = now_s
                 callback(item, now_s)
