@@ -58,16 +58,22 @@ class Slope:
     reason: str = ""
 
 
-def curve(slots: Table, meta: Mapping[str, Any]) -> Curve:
+def curve(slots: Table, meta: Mapping[str, Any], least: int = 0) -> Curve:
     """Return a trial's cumulative regret over slots 1..K.
 
     The expected regret up to slot k is the mean over the sampled node-slots so far times the number
     of node-slots with service so far (a ratio estimator: the sample is drawn uniformly).
+
+    Args:
+        slots: The table.
+        meta: The trial's meta facts.
+        least: Slots to go on for at least: a run ends with its last answer, so seeds differ in
+            length, and nothing is lost after the end.
     """
     nodes = routed_nodes(meta)
     kept = np.isin(slots["node"], nodes) & (slots["served"] > 0)
     slot = slots["slot"][kept].astype(np.int64)
-    length = max(int(meta["slots"]), int(slot.max()) + 1 if len(slot) else 0)
+    length = max(least, int(meta["slots"]), int(slot.max()) + 1 if len(slot) else 0)
     best = slots["reward_best"][kept]
     realised, served = _sums(slot, best - slots["reward"][kept], length)
     sampled, samples = _sums(slot, best - slots["reward_expected"][kept], length)

@@ -42,8 +42,11 @@ def build(ctx: Context) -> Page:
 
 
 def _curves(ctx: Context, case: Case) -> dict[str, list[Curve]]:
+    longest = max(int(trial.meta["slots"]) for trial in case.trials)
     return {
-        policy: [curve(curves_table(ctx.run, trial), trial.meta) for trial in case.of(policy)]
+        policy: [
+            curve(curves_table(ctx.run, trial), trial.meta, longest) for trial in case.of(policy)
+        ]
         for policy in case.policies()
     }
 

@@ -58,7 +58,7 @@ def meta(shape: Shape, policy: str, seed: int) -> dict[str, Any]:
         "name": shape.name, "seed": seed, "policy": policy, "kind": "tanbr",
         "oracle": "oracle" in policy,
         "duration_s": shape.slots * shape.slot_s, "drain_s": 10.0, "slot_s": shape.slot_s,
-        "slots": shape.slots + 2, "end_s": shape.slots * shape.slot_s + 6.0,
+        "slots": shape.slots + 1 + seed % 2, "end_s": shape.slots * shape.slot_s + 6.0,
         "tasks": ["even", "odd", "prime"] if shape.model else [],
         "experts": 8 if shape.model else 0,
         "clusters": 3, "nodes": nodes,

@@ -22,9 +22,10 @@ def table(run):
 
 @pytest.fixture(scope="module")
 def curves(run):
-    found = {}
+    found, longest = {}, max(int(trial.meta["slots"]) for trial in run.done)
     for trial in run.done:
-        found.setdefault(trial.policy, []).append(curve(run.table("slots", trial.id), trial.meta))
+        table = run.table("slots", trial.id)
+        found.setdefault(trial.policy, []).append(curve(table, trial.meta, longest))
     return found
 
 

@@ -79,3 +79,12 @@ def test_no_slope_without_enough_slots_seeds_or_growth() -> None:
     assert "one seed" in tail_slope([power(1.0)]).reason
     falling = Curve(*(-power(1.0).realised,) * 4, 1000.0)
     assert "not positive" in tail_slope([falling, falling]).reason
+
+
+def test_a_curve_goes_on_flat_where_other_seeds_are_longer(made) -> None:
+    own = curve(made.tables["slots"], made.meta)
+    longer = curve(made.tables["slots"], made.meta, len(own.slot) + 3)
+    assert len(longer.slot) == len(own.slot) + 3
+    np.testing.assert_array_equal(longer.realised[: len(own.slot)], own.realised)
+    assert (longer.realised[len(own.slot) :] == own.realised[-1]).all()
+    assert longer.steps == own.steps

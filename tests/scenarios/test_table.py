@@ -123,4 +123,4 @@ def test_one_unstable_seed_breaks_stable_and_findings_read_well() -> None:
 
 def test_a_metric_that_is_missing_shows_a_dash() -> None:
     found = measure([read_assertion("regret <= 0.1")], [row("a", 1, math.nan, 0.5)])
-    assert str(found[0]) == "✗ a: regret <= 0.1, found -"
+    assert str(found[0]) == "✗ a: regret <= 10.0 points, found -"
