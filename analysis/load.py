@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sim.arrays import AnyArray
 
-_FIXED = ("id", "policy", "seed", "status")
+IDENTITY = ("id", "policy", "policy_hash", "seed", "status")  # the other columns are axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Run:
 
     def _trial(self, row: Mapping[str, Any]) -> Trial:
         folder = self.root / "trials" / str(row["id"])
-        axes = {name: value for name, value in row.items() if name not in _FIXED}
+        axes = {name: value for name, value in row.items() if name not in IDENTITY}
         status, meta = read_json(folder / "status.json"), read_json(folder / "meta.json")
         return Trial(str(row["id"]), str(row["policy"]), int(row["seed"]), axes, status, meta)
 

@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from scenarios.planning import Grid
     from scenarios.progress import View
 
-_ABOUT = ("id", "policy", "seed", "state", "digest", "workload_digest", "stage", "message")
+_ABOUT = (
+    "id",
+    "policy",
+    "policy_hash",
+    "seed",
+    "state",
+    "digest",
+    "workload_digest",
+    "stage",
+    "message",
+)
 
 
 class UnequalWorldsError(SimError):
@@ -119,15 +129,25 @@ def _open(grid: Grid, redone: Sequence[str]) -> Provenance:
 
 
 def _trial_rows(grid: Grid) -> list[dict[str, Any]]:
-    """Return the rows of trials.parquet: those of earlier commands, then new ones."""
-    rows = {str(row["id"]): row for row in grid.folder.trials()}
+    """Return the rows of trials.parquet: those of earlier commands, then new ones.
+
+    Rows of a policy that the scenario now defines in another way under the same label are left out:
+    a label stands for one policy.
+    """
+    meant = {job.label: job.policy_hash for job in grid.jobs}
+    rows = {
+        str(row["id"]): row
+        for row in grid.folder.trials()
+        if meant.get(str(row["policy"]), row["policy_hash"]) == row["policy_hash"]
+    }
     for job in grid.jobs:
         rows.setdefault(job.id, _identity(job))
     return list(rows.values())
 
 
 def _identity(job: TrialJob) -> dict[str, Any]:
-    return {"id": job.id, "policy": job.label, "seed": job.seed, **job.axes}
+    about = {"id": job.id, "policy": job.label, "policy_hash": job.policy_hash, "seed": job.seed}
+    return {**about, **job.axes}
 
 
 class _Noter:

@@ -58,6 +58,11 @@ class TrialJob:
         return self.policy.label if self.policy else NO_POLICY
 
     @property
+    def policy_hash(self) -> str:
+        """Return 8 hex digits of all that defines the policy: a label may come to mean another."""
+        return _hash(asdict(self.policy) if self.policy else None)[:8]
+
+    @property
     def id(self) -> str:
         """Return 12 hex digits of all that decides this trial's simulated results, code aside."""
         facts = {
@@ -68,8 +73,7 @@ class TrialJob:
             "block_size": self.hosting.block_size,
             "schema": SCHEMA_VERSION,
         }
-        canonical = json.dumps(plain(facts), sort_keys=True, separators=(",", ":"))
-        return sha256(canonical.encode()).hexdigest()[:12]
+        return _hash(facts)[:12]
 
     def words(self) -> str:
         """Return the trial in words for people: policy, seed, axis values."""
@@ -80,6 +84,11 @@ class TrialJob:
                 *(f"{key}={value}" for key, value in self.axes.items()),
             ]
         )
+
+
+def _hash(facts: Any) -> str:
+    canonical = json.dumps(plain(facts), sort_keys=True, separators=(",", ":"))
+    return sha256(canonical.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

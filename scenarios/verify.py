@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from analysis.load import IDENTITY
 from scenarios.planning import Order, plan
 from scenarios.results import RunFolder
 from scenarios.trial import run_trial
@@ -14,8 +15,6 @@ from sim.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_NOT_AXES = {"id", "policy", "seed", "status"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,9 @@ def verify(trial: str, runs: Path = Path("runs")) -> Verdict:
     status = folder.status(str(row["id"]))
     if status is None or not status.done:
         raise InputError(f"{trial}: not finished; nothing to compare with")
-    settings = tuple(f"{key}={value}" for key, value in row.items() if key not in _NOT_AXES)
+    # an axis of other trials in the folder is None here
+    axes = {key: value for key, value in row.items() if key not in IDENTITY and value is not None}
+    settings = tuple(f"{key}={value}" for key, value in axes.items())
     with TemporaryDirectory(prefix="moedge-verify-") as scratch:
         order = Order(
             source=str(folder.root / "resolved.yaml"),

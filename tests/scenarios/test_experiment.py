@@ -181,6 +181,24 @@ def test_more_seeds_add_to_the_folder(order: Order) -> None:
     assert len(wider.rows) == 4
 
 
+def test_a_label_that_means_another_policy_now_is_not_mixed_with_the_old_one(order: Order) -> None:
+    first, _ = run(plan(replace(order, seeds=(1, 2, 3))))
+    path = Path(order.source)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("dispatch: random}", "dispatch: round-robin}"), encoding="utf-8")
+    second, heard = run(plan(order))
+    assert [h[:2] for h in heard] == [("random", 1), ("random", 2)]
+    assert second.run_dir == first.run_dir
+    rows = [(row["policy"], row["seed"]) for row in RunFolder(first.run_dir).trials()]
+    assert sorted(rows) == sorted(
+        [("random", 1), ("random", 2), *((p, s) for p in ("local", "least") for s in (1, 2, 3))]
+    )
+    path.write_text(text, encoding="utf-8")
+    third, heard = run(plan(replace(order, seeds=(1, 2, 3))))
+    assert heard == []  # the old results were kept all the while
+    assert third.rows == first.rows
+
+
 def test_fresh_starts_over(order: Order) -> None:
     first, _ = run(plan(order))
     (first.run_dir / "trials" / "old").mkdir()

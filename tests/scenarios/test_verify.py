@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,17 @@ def test_the_same_digest_for_every_axis_value(run_dir: Path) -> None:
     trials = sorted((run_dir / "trials").iterdir())
     assert len(trials) == 2
     assert all(verify(str(trial)).same for trial in trials)
+
+
+def test_trials_without_the_axis_of_others_are_run_as_the_scenario_says(run_dir: Path) -> None:
+    order = Order("common-job", ("duration=2 s", "slot=1 s"), (), (5,), run_dir.parent.parent)
+    grid = plan(order)
+    assert grid.folder.root == run_dir
+    try:
+        execute(grid, view_for(quiet=True), jobs=1)
+        assert verify(str(run_dir / "trials" / grid.jobs[0].id)).same
+    finally:
+        shutil.rmtree(run_dir / "trials" / grid.jobs[0].id, ignore_errors=True)
 
 
 def test_a_bare_id_is_found(run_dir: Path) -> None:
