@@ -85,6 +85,8 @@ class Tanbr:
         self.hurry: BoolArray = np.zeros(n, dtype=np.bool_)  # trains at the early period
         self.fallback: BoolArray = np.zeros(n, dtype=np.bool_)  # next decision is the safe one
         self.last: FloatArray = np.full((n, k), np.nan)  # merge decided last
+        self.since: IntArray = np.full(n, -1, dtype=np.int64)  # slot of that decision
+        self.cell: IntArray = np.full(n, -1, dtype=np.int64)  # cell that proposed it last
         self.flop: FloatArray = np.zeros(n)  # work since the last decision
         self.read_bytes: FloatArray = np.zeros(n)
         self.open: list[dict[int, int]] = [{} for _ in range(n)]  # slot -> cell, unanswered
@@ -100,6 +102,7 @@ class Tanbr:
         self.mix.restart(row)
         self.cusum.restart(row)
         self.age[row], self.epoch[row], self.last[row] = 0, -1, np.nan
+        self.since[row] = self.cell[row] = -1
         self.hurry[row], self.fallback[row] = not p.warm_start, False
         self.open[row] = {}
         self.flop[row] = self.read_bytes[row] = 0.0
@@ -193,6 +196,7 @@ class Tanbr:
         bound, _ = scorer.bounds(old[:, None, :])
         keep = known & (choice.bound - bound[:, 0] < self.params.hysteresis)
         choice.point = np.where(keep[:, None], old, choice.point)
+        choice.cell = np.where(keep, self.cell, choice.cell)
 
     def _charge_choice(self, active: BoolArray, mix: FloatArray) -> None:
         searched = float(POLISH_ROUNDS * self.params.polish)
@@ -204,15 +208,16 @@ class Tanbr:
 
     def _issue(self, row: int, choice: Choice, slot: int) -> Plan | None:
         """Turn a node's choice into a plan, or None when the node was given that merge last."""
-        point = choice.point[row]
-        if np.array_equal(point, self.last[row]):
-            return None
-        self.last[row] = point
+        point, kept = choice.point[row], np.array_equal(choice.point[row], self.last[row])
+        if not kept:
+            self.last[row], self.since[row] = point, slot
+        self.cell[row] = choice.cell[row]
+        # a merge that is chosen again keeps its old name, and is a choice of its cell all the same
         ledger = self.open[row]
-        ledger[slot] = int(choice.cell[row])
+        ledger[int(self.since[row])] = int(choice.cell[row])
         if len(ledger) > _OPEN_DECISIONS:
             del ledger[next(iter(ledger))]
-        return Merged(tuple(point.tolist()))
+        return None if kept else Merged(tuple(point.tolist()))
 
     def _telemetry(self, slot: int, choice: Choice) -> list[Row]:
         rows = [self._cell_row(slot, row, cell, choice) for row, cell in self.new_cells]
@@ -284,7 +289,7 @@ class Tanbr:
         )
 
     def _credit(self, row: int, decided: int) -> None:
-        """Count a decision for its cell at its first answer; later answers only teach the heads."""
+        """Count a choice for its cell at its first answer; later answers only teach the heads."""
         cell = self.open[row].pop(decided, None)
         if cell is not None:
             new = self.trees[row].credit(cell, self.rule, int(self.age[row]))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agents.routers.tanbr.router import Tanbr
     from sim.arrays import AnyArray
 
-_LEDGERS = ("age", "epoch", "hurry", "fallback", "last", "flop", "read_bytes")
+_LEDGERS = ("age", "epoch", "hurry", "fallback", "last", "since", "cell", "flop", "read_bytes")
 _WORD = (1 << 64) - 1
 
 

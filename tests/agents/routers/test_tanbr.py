@@ -82,6 +82,19 @@ def test_a_decision_is_credited_to_the_tree_once():
     assert router.trees[1].pulls[:1].tolist() == [0]
 
 
+@pytest.mark.parametrize("hysteresis", [0.0, 9.0])
+def test_a_merge_chosen_again_counts_again_for_its_cell(hysteresis):
+    """A kept plan goes by its old name; its cell must still ripen, or the tree never grows."""
+    params = {"warm_start": False, "polish": 0, "c": 9.0, "hysteresis": hysteresis}
+    router = small(nodes=1, **params)
+    plan = router.decide_block(context(0, nodes=1)).plans[0]
+    for slot in range(1, 6):
+        router.update_block(told(slot, [(0, 0, plan, [0.5] * 3, [1] * 3)]))
+        router.update_block(told(slot, [(0, 0, plan, [0.5] * 3, [1] * 3)]))  # a later part
+        assert router.trees[0].pulls[:1].tolist() == [slot]
+        assert router.decide_block(context(slot, nodes=1)).plans == [None]
+
+
 def test_the_start_plan_teaches_but_credits_nothing():
     router = small(warm_start=False, c=2.0)
     router.update_block(told(1, [(1, -1, uniform(4), [0.5] * 3, [1, 1, 1])]))
