@@ -1,9 +1,10 @@
 """Best and expected reward of node-slots, measured after the run and never seen by a router.
 
-Source: regret of merging, DESIGN section 6: max over merges of A[w] . m minus A[plan in force] . m,
-m the mix served. A is linear in m, so the maximum over a dense table of merges is the best merge
-for any mix. Deviation: the table holds finitely many merges, so a plan may beat it by the table's
-spacing.
+Source: ours: max over merges w of A[w] . m minus A[plan that served] . m, m the mix served. A is
+linear in m, so the maximum over a dense table of merges is the best merge for any mix. Deviation:
+the table holds finitely many merges, so a plan may beat it by the table's spacing (measured: less
+than a point of accuracy); a router's own cap on active experts is not applied to the best, so that
+every policy has the same zero line and a capped one sees what its cap costs.
 """
 
 from __future__ import annotations
