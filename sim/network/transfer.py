@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -76,21 +77,20 @@ class Transfers:
     ) -> None:
         self.clock, self.requests, self.links = clock, requests, links
         self.network, self.ends, self.steady = network, ends, steady
-        self._direct: dict[tuple[int, int], int] = {}  # the only link of a pair, -1: not direct
+        # by node: the only link to each goal, -1: there is none
+        self._direct: dict[int, dict[int, int]] = defaultdict(dict)
 
     def direct(self, here: int, goal: int) -> int:
         """Return the link that leads directly from node to node on a steady network, else -1."""
-        if (here, goal) not in self._direct:
+        known = self._direct[here]
+        if goal not in known:
             route = self.network.route(here, goal) if self.steady else None
-            only = route is not None and len(route) == 1
-            self._direct[here, goal] = route[0] if route is not None and only else -1
-        return self._direct[here, goal]
+            known[goal] = route[0] if route is not None and len(route) == 1 else -1
+        return known[goal]
 
     def send_up(self, rid: int, here: int, server: int, now_s: float) -> None:
         """Send a request towards its server."""
-        link = self._direct.get((here, server))
-        if link is None:
-            link = self.direct(here, server)
+        link = self.direct(here, server)
         if link >= 0:
             due_s = self.links.put(link, self.requests.up_bytes[rid], now_s)
             self.clock.at(due_s, ARRIVE, rid, self.ends.doors[server], rid)
@@ -103,9 +103,7 @@ class Transfers:
 
     def send_down(self, rid: int, here: int, source: int, now_s: float) -> None:
         """Send an answer towards its source."""
-        link = self._direct.get((here, source))
-        if link is None:
-            link = self.direct(here, source)
+        link = self.direct(here, source)
         if link >= 0:
             self.ends.returned(rid, self.links.put(link, self.requests.down_bytes[rid], now_s))
             return
