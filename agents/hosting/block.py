@@ -94,10 +94,6 @@ class Block:
         steered = self._steering.decide(step, self._counts(served))
         return BlockReply(correct, len(due), steered.decisions, steered.telemetry)
 
-    def unheard(self, due: IntArray) -> int:
-        """Count the ids due that no router waits for."""
-        return self._pending.unheard(due)
-
     def _score(self, served: Served, plans: Mapping[int, NewPlan]) -> BoolArray:
         correct = np.zeros(len(served.id), np.bool_)
         for rows in _groups(served):

@@ -54,15 +54,11 @@ class Pending:
 
     def __init__(self, rows: int) -> None:
         self._held = Outcomes.none()
-        self._restarted = np.zeros(rows, np.int64)  # slot of a row's last reset
-        # ids audited at nodes with a fixed plan; kept apart, for nobody may ever ask for them
-        self._unheard: list[IntArray] = []
+        # slot of a row's last reset; one entry more, which NOBODY finds
+        self._restarted = np.zeros(rows + 1, np.int64)
 
     def add(self, outcomes: Outcomes) -> None:
         """Hold outcomes; those of decisions from before their node's restart will reach nobody."""
-        routed = outcomes.row != NOBODY
-        self._unheard.append(outcomes.id[~routed])
-        outcomes = outcomes.pick(routed)
         # the start plan (-1) is what a cold node runs again after a restart, so it is never stale
         stale = (outcomes.decided >= 0) & (outcomes.decided < self._restarted[outcomes.row])
         row = np.where(stale, NOBODY, outcomes.row)
@@ -80,10 +76,6 @@ class Pending:
         taken = self._held.pick(ready)
         self._held = self._held.pick(~ready)
         return taken.pick(np.argsort(taken.id, kind="stable"))
-
-    def unheard(self, due: IntArray) -> int:
-        """Count the ids due that were audited at nodes whose plan is fixed."""
-        return int(np.isin(due, np.concatenate([*self._unheard, due[:0]])).sum())
 
 
 def group(

@@ -128,8 +128,6 @@ class Shard:
 
     def _account(self, step: StepInput, answered: int) -> None:
         if answered != len(step.feedback):
-            answered += sum(block.unheard(step.feedback) for block in self._blocks)
-        if answered != len(step.feedback):
             raise HostError(
                 f"shard {self._spec.shard}, slot {step.slot}: feedback is due for "
                 f"{len(step.feedback)} requests, but only {answered} of them were served here, "

@@ -75,10 +75,10 @@ def test_after_a_restart_old_decisions_stay_unheard_and_the_start_plan_is_heard(
 
 def test_a_block_without_routed_nodes_still_accounts_for_its_feedback() -> None:
     pending = Pending(0)
-    assert pending.unheard(ints([0])) == 0
-    pending.add(outcomes([(NOBODY, -1, 0, True), (NOBODY, -1, 0, True)]))
-    assert len(pending.take(ints([0]))) == 0
-    assert pending.unheard(ints([0, 7])) == 1
+    pending.add(outcomes([(NOBODY, -1, 0, True), (NOBODY, 3, 0, True)]))
+    taken = pending.take(ints([0, 7]))
+    assert taken.id.tolist() == [0]
+    assert group(taken, 1, V, {}) is None
 
 
 def test_outcomes_do_not_alias_what_they_were_made_from() -> None:

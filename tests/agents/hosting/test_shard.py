@@ -126,6 +126,8 @@ def test_fixed_nodes_get_no_decision_and_their_feedback_reaches_nobody(
     reply = shard.step(step)
     assert router(shard, 0).learned == []
     assert [d.node for d in reply.decisions] == [n for n in range(15) if n not in (3, 7, 11)]
+    with pytest.raises(HostError, match="feedback is due for 1 requests, but only 0"):
+        shard.step(step_of(2, feedback=ints([1])))  # answered before
 
 
 def test_a_node_that_is_down_decides_nothing(make: Callable[..., Shard]) -> None:
