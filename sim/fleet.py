@@ -155,16 +155,13 @@ class Fleet:
         self.requests.server[rid] = server
         sent_s = now_s + self.choice_s[source]
         if sent_s == now_s or self.clock.idle_before(sent_s, EMIT, rid):
-            self._send(rid, sent_s)  # nothing happens while the dispatcher chooses
+            self.transfers.send_up(rid, source, server, sent_s)  # nothing happens meanwhile
         else:
             self.clock.at(sent_s, EMIT, rid, self._send, rid)
 
     def _send(self, rid: int, now_s: float) -> None:
         source, server = self.requests.source[rid], self.requests.server[rid]
-        if server == source:
-            self.doors[server](rid, now_s)
-        else:
-            self.transfers.send_up(rid, source, server, now_s)
+        self.transfers.send_up(rid, source, server, now_s)
 
     # --- what transfers and stations report
 
@@ -177,11 +174,7 @@ class Fleet:
 
     def answer(self, rid: int, node: int, now_s: float) -> None:
         """Send one answer."""
-        source = self.requests.source[rid]
-        if source == node:
-            self.returned(rid, now_s)
-        else:
-            self.transfers.send_down(rid, node, source, now_s)
+        self.transfers.send_down(rid, node, self.requests.source[rid], now_s)
 
     def returned(self, rid: int, now_s: float) -> None:
         """Stamp the answer's arrival at the source.

@@ -90,6 +90,9 @@ class Transfers:
 
     def send_up(self, rid: int, here: int, server: int, now_s: float) -> None:
         """Send a request towards its server."""
+        if here == server:
+            self.ends.doors[server](rid, now_s)
+            return
         link = self.direct(here, server)
         if link >= 0:
             due_s = self.links.put(link, self.requests.up_bytes[rid], now_s)
@@ -103,6 +106,9 @@ class Transfers:
 
     def send_down(self, rid: int, here: int, source: int, now_s: float) -> None:
         """Send an answer towards its source."""
+        if here == source:
+            self.ends.returned(rid, now_s)
+            return
         link = self.direct(here, source)
         if link >= 0:
             self.ends.returned(rid, self.links.put(link, self.requests.down_bytes[rid], now_s))

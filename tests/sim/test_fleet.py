@@ -249,3 +249,15 @@ def test_a_batch_of_one_is_a_batch_whichever_way_it_goes() -> None:
             assert len(np.unique(one[name])) == len(np.unique(two[name]))
         else:
             np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+def test_a_request_over_a_link_that_cannot_fail_costs_three_events() -> None:
+    """Emission, arrival, end of service; a fourth where the answer can get lost on its way."""
+    times = [0.1 * i for i in range(1, 40)]
+    world = replace(remote(times, service=ServiceSpec("deterministic", 0.01)), slot_s=1.0)
+    room = replace(world, nodes=(node(0, servers=0), node(1)))
+    boundaries = 6  # at 0 to 5 s, when the run ends
+    assert run(room).meta["events"] == 3 * len(times) + boundaries
+    faults = (FaultSpec("link-down", 0, 34.0),)
+    shaky = run(replace(room, faults=faults, drain_s=30.0))
+    assert shaky.meta["events"] == 4 * len(times) + boundaries + len(faults)
