@@ -253,7 +253,7 @@ def test_a_batch_of_one_is_a_batch_whichever_way_it_goes() -> None:
 
 def test_a_request_over_a_link_that_cannot_fail_costs_three_events() -> None:
     """Emission, arrival, end of service; a fourth where the answer can get lost on its way."""
-    times = [0.1 * i for i in range(1, 40)]
+    times = [0.07 * i for i in range(1, 40)]
     world = replace(remote(times, service=ServiceSpec("deterministic", 0.01)), slot_s=1.0)
     room = replace(world, nodes=(node(0, servers=0), node(1)))
     boundaries = 6  # at 0 to 5 s, when the run ends

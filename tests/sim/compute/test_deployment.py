@@ -1,4 +1,4 @@
-"""Memory of a deployed model: nobody waits for ever, nothing leaks, nothing is silently left out."""
+"""Memory of a deployed model: nobody waits for ever, nothing leaks, nothing is left out."""
 
 from __future__ import annotations
 
