@@ -168,3 +168,15 @@ def test_a_node_with_a_fixed_gated_plan_needs_no_room_for_a_merge() -> None:
     assert seen.record.meta["laws"]["returned"] == 1
     with pytest.raises(PlanRefused, match=r"merged experts and one request need"):
         run(world([replace(lean, plan=None)], [timed([0.5])]), script())
+
+
+@pytest.mark.parametrize("crash_s", [0.505, 0.512, 0.52])  # while it fetches, computes, fetches
+def test_a_crash_takes_a_batch_that_streams_and_all_its_experts(crash_s: float) -> None:
+    lru = node(cache="lru", plan=TopK(2))
+    faults = (FaultSpec("node-crash", 0, crash_s, 0.5),)
+    seen = run(world([lru], [timed([0.5, 1.6])], faults=faults), script(), Varied())
+    laws = seen.record.meta["laws"]
+    assert (laws["node_down"], laws["returned"]) == (1, 1)
+    again = seen["requests"]["stall_s"][1]
+    assert again == pytest.approx(0.01 * (seen["residency"]["t_s"] > 1.6).sum())
+    assert category(seen, "experts")[-1][1] == (seen["residency"]["t_s"] > 1.6).sum()
