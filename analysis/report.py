@@ -16,6 +16,7 @@ from analysis.pages import compare, memory, nodes, overview, regret, requests
 from analysis.pages.context import Context
 from analysis.pages.footer import footer
 from analysis.pages.html import Page, Panel, document, guard, script
+from sim.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,10 +37,13 @@ def write_report(run_dir: Path, out: Path | None = None, baseline: str | None = 
         baseline: The policy that differences are taken against; by default the first of the trials.
 
     Raises:
-        InputError: Not a run folder, a table is missing, or the baseline has no finished trial.
+        InputError: Not a run folder, a table is missing, the baseline has no finished trial, or a
+            file is in the way.
     """
     run = open_run(run_dir)
     target = out if out is not None else run.root / "report"
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is a file; a report is a folder")
     pages = [build(ctx) for ctx in [Context(run, baseline)] for build in _BUILDERS]
     fresh = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(fresh, ignore_errors=True)

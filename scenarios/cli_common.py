@@ -32,8 +32,11 @@ def _terminate(_number: int, _frame: Any) -> NoReturn:
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
+def guarded(*, resumes: bool = False) -> Iterator[None]:
     """Turn what may happen to a verb into one message and an exit code.
+
+    Args:
+        resumes: Repeating the verb goes on where it stopped.
 
     Raises:
         typer.Exit: 2 for bad input, 1 for a failure, 130 or 143 when stopped.
@@ -51,7 +54,8 @@ def guarded() -> Iterator[None]:
         say(f"error: {error}")
         raise typer.Exit(TRIAL_FAILED) from None
     except KeyboardInterrupt as stop:
-        say(f"stopped; finished trials are kept. Resume with: {resume_line()}")
+        kept = f"; finished trials are kept. Resume with: {resume_line()}" if resumes else ""
+        say(f"stopped{kept}")
         raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
 
 

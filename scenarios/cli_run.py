@@ -74,7 +74,7 @@ def run(  # noqa: PLR0913, PLR0917
     from scenarios.planning import plan, single
     from scenarios.trial import Hosting
 
-    with guarded(), json_only(as_json):
+    with guarded(resumes=True), json_only(as_json):
         hosting = Hosting(ray=not inline, ray_address=ray_address or "local", shards=shards)
         grid = plan(single(scenario, settings or (), policy, seed, out, hosting))
         _begin(grid, None)
@@ -128,7 +128,7 @@ def compare(  # noqa: PLR0913, PLR0917
     from scenarios.experiment import execute
     from scenarios.planning import Order, parse_seeds, plan
 
-    with guarded(), json_only(as_json):
+    with guarded(resumes=True), json_only(as_json):
         wanted = parse_seeds(seeds) if seeds else ()
         orders = [
             Order(name, tuple(settings or ()), words(policies), wanted, out) for name in scenario

@@ -61,7 +61,13 @@ def serve_folder(folder: Path, port: int, announce: Callable[[str], None]) -> No
     Raises:
         OSError: The port is taken.
     """
-    with make_server(folder, port) as server:
+    try:
+        server = make_server(folder, port)
+    except OSError as error:
+        raise OSError(
+            f"cannot listen on {HOST}:{port}: {error.strerror}; --port 0 takes a free port"
+        ) from error
+    with server:
         announce(f"http://{HOST}:{server.server_address[1]}/")
         try:
             server.serve_forever()

@@ -162,4 +162,4 @@ def show_failures(failures: Sequence[Mapping[str, Any]]) -> None:
             f"in {row['stage']}: {first}"
         )
     if failures:
-        say("failed trials are kept as such; --retry-failed runs them again")
+        say("failed trials are kept as such; `moedge compare --retry-failed` runs them again")

@@ -137,7 +137,7 @@ def _cases(run: Run) -> tuple[Case, ...]:
     varying = [name for name in _axes(run) if len({str(t.axes[name]) for t in run.done}) > 1]
     grouped: dict[tuple[str, ...], list[Trial]] = {}
     for trial in run.done:
-        grouped.setdefault(tuple(str(trial.axes[name]) for name in varying), []).append(trial)
+        grouped.setdefault(tuple(_value(trial, name) for name in varying), []).append(trial)
     labels = [_label(varying, key) for key in grouped]
     return tuple(
         Case(
@@ -163,6 +163,12 @@ def _label(names: Sequence[str], values: Sequence[str]) -> str:
     if not names:
         return "all"
     return ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
+
+
+def _value(trial: Trial, axis: str) -> str:
+    """Return a trial's value on an axis; a command without the axis left the scenario's own."""
+    value = trial.axes[axis]
+    return "as in the scenario" if value is None else str(value)
 
 
 def _problem(rows: list[Mapping[str, Any]]) -> str:

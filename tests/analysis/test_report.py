@@ -202,3 +202,17 @@ def test_sparklines_break_where_values_are_missing() -> None:
     text = sparkline(np.array([1.0, 2.0, np.nan, 1.0]), look, 2.0, "w")
     assert text.count("M") >= 3  # the ground line, and two pieces
     assert sparkline(np.array([np.nan]), look, 1.0, "w") == ""
+
+
+def test_a_file_in_the_way_is_refused_and_nothing_is_left(run_dir, tmp_path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(InputError, match=r"mine\.txt: is a file"):
+        write_report(run_dir, tmp_path / "mine.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_trials_without_the_axis_of_others_are_a_case_with_words(tmp_path) -> None:
+    shape = Shape(policies=("tanbr",), seeds=(1, 2), slots=8, axes=({}, {"load": "0.5"}))
+    page = write_report(write(tmp_path / "run", shape))
+    assert "load = as in the scenario" in page.read_text()
+    assert "None" not in page.read_text()

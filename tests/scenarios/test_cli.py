@@ -12,9 +12,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from scenarios.cli import app
+from scenarios.cli_common import guarded
 from scenarios.planning import Order, plan
 from tests.scenarios import tiny
 
@@ -185,8 +187,10 @@ LIGHT = (
 )
 WATCH = """
 import sys
+import typer
 from typer.testing import CliRunner
 from scenarios.cli import app
+from scenarios.cli_common import guarded
 for words in {verbs!r}:
     code = CliRunner().invoke(app, words).exit_code
     print(words, code, [name for name in {heavy!r} if name in sys.modules])
@@ -294,3 +298,13 @@ def test_two_drivers_on_one_folder(here: Path) -> None:
         done = call("compare", "tiny.yaml", "--seeds", "1")
     assert done.exit_code == 2
     assert f"in use: pid {os.getpid()}, started 20" in done.stderr
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_only_verbs_that_go_on_say_how_to_resume(
+    resumes: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as stopped, guarded(resumes=resumes):
+        raise KeyboardInterrupt
+    assert stopped.value.exit_code == 130
+    assert ("Resume with" in capsys.readouterr().err) == resumes

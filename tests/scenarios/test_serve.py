@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from scenarios.serve import make_server
+from scenarios.serve import make_server, serve_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,3 +58,8 @@ def test_nothing_outside_the_folder_is_served(port: int) -> None:
 def test_it_listens_on_the_loopback_address_only(tmp_path: Path) -> None:
     with make_server(tmp_path, 0) as server:
         assert server.server_address[0] == "127.0.0.1"
+
+
+def test_a_taken_port_says_which_and_what_to_do(port: int, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*--port 0"):
+        serve_folder(tmp_path, port, print)
