@@ -9,6 +9,7 @@ from sim.compute.deployment import Common, Deployment, InForce
 from sim.compute.memory import Ledger
 from sim.compute.swap import Swap
 from sim.coupling import Coupling, Shards
+from sim.network.post import Post
 from sim.nodemix import NodeMixes
 from sim.records import DRIFTS
 
@@ -37,6 +38,8 @@ class Brains:
         mixes = NodeMixes(world, len(card.tasks))
         shards = Shards(parts.hosts, parts.shard_of)
         self.coupling = Coupling(world, card, shards, fleet.requests, fleet.recorder, mixes.by_node)
+        post = Post(fleet.clock, fleet.links, fleet.network, self.coupling.deliver)
+        self.coupling.post = post.send
         fleet.recorder.rows(
             "drift", [(slot, node, DRIFTS.index("true")) for slot, node in mixes.changes()]
         )

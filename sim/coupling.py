@@ -21,7 +21,16 @@ from sim.compute.swap import DecisionRow, Swap, decision_s
 from sim.compute.touched import Masks, as_rows
 from sim.errors import HostError
 from sim.plans import Plan, TopK, uniform
-from sim.ports import HostHandle, ModelCard, NewPlan, NodeDecision, Served, StepInput, StepReply
+from sim.ports import (
+    HostHandle,
+    Message,
+    ModelCard,
+    NewPlan,
+    NodeDecision,
+    Served,
+    StepInput,
+    StepReply,
+)
 
 if TYPE_CHECKING:
     from sim.config import World
@@ -47,6 +56,7 @@ class _Box:
     ended: list[int]
     due: deque[tuple[float, int]]  # (time, request id) of feedback on its way
     reset: list[int]
+    inbox: list[Message]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,15 @@ class _Made:
     decision: NodeDecision
     row: DecisionRow
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What was decided at one boundary and acts at the boundary of `slot`."""
+
+    slot: int
+    made: Sequence[_Made]
+    mail: Sequence[Message]
 
 
 class Profiles:
@@ -110,8 +129,9 @@ class Coupling:
         self.receipts_s = [0.0] * len(
             world.nodes
         )  # server seconds that decisions asked for (law L7)
-        self._boxes = [_Box([], [], deque(), []) for _ in self.hosts]
-        self._delayed: deque[tuple[int, list[_Made]]] = deque()
+        self._boxes = [_Box([], [], deque(), [], []) for _ in self.hosts]
+        self._delayed: deque[_Due] = deque()
+        self.post: Callable[[Message, float], None]
 
     # --- the simulation tells
 
@@ -136,6 +156,12 @@ class Coupling:
             due_s = now_s + self.world.feedback.delay_s
             box.due.extend((due_s, rid) for rid in ids if self.audited[rid])
 
+    def deliver(self, message: Message, now_s: float) -> None:
+        """Keep a message for the next boundary, unless its node is down or runs no router."""
+        swap = self.swaps.get(message.dst)
+        if swap is not None and swap.station.up and self.routed[message.dst]:
+            self._boxes[self.shard_of[message.dst]].inbox.append(message)
+
     def restarted(self, node: int) -> None:
         """Note that a node came back with its router's state lost."""
         self._boxes[self.shard_of[node]].reset.append(node)
@@ -144,15 +170,17 @@ class Coupling:
 
     def boundary(self, slot: int, now_s: float, active: Sequence[int]) -> None:
         """Step every shard and apply what is decided; `active` are the nodes that are up."""
-        self._take(slot, self._exchange(slot, now_s, active))
-        while self._delayed and self._delayed[0][0] <= slot:
-            self._apply(self._delayed.popleft()[1], now_s)
+        self._take(slot, *self._exchange(slot, now_s, active))
+        while self._delayed and self._delayed[0].slot <= slot:
+            self._apply(self._delayed.popleft(), now_s)
 
     def last(self, slot: int, now_s: float) -> None:
         """Let the hosts score what was served at the end; decisions still to come never act."""
         self._exchange(slot, now_s, ())
 
-    def _exchange(self, slot: int, now_s: float, active: Sequence[int]) -> list[NodeDecision]:
+    def _exchange(
+        self, slot: int, now_s: float, active: Sequence[int]
+    ) -> tuple[list[NodeDecision], list[Message]]:
         true_mix = self.true_mix(slot)
         steps = []
         for shard, box in enumerate(self._boxes):
@@ -168,7 +196,8 @@ class Coupling:
         told = [row for reply in replies for row in reply.telemetry]
         for row in sorted(told, key=lambda r: int(r["node"])):
             self.recorder.named(row)
-        return sorted(decisions, key=lambda d: d.node)
+        mail = [message for reply in replies for message in reply.outbox]
+        return sorted(decisions, key=lambda d: d.node), sorted(mail, key=lambda m: m.src)
 
     def _step_input(
         self, box: _Box, slot: int, now_s: float, active: IntArray, true_mix: FloatArray
@@ -185,8 +214,9 @@ class Coupling:
             active=active,
             reset=np.array(sorted(set(box.reset)), dtype=np.int64),
             true_mix=true_mix,
+            inbox=tuple(box.inbox),
         )
-        box.plans, box.ended, box.reset = [], [], []
+        box.plans, box.ended, box.reset, box.inbox = [], [], [], []
         return step
 
     def _served(self, ids: list[int]) -> Served:
@@ -207,7 +237,7 @@ class Coupling:
         for rid, right in zip(ids.tolist(), reply.correct.tolist(), strict=True):
             correct[rid] = int(right)
 
-    def _take(self, slot: int, decisions: Sequence[NodeDecision]) -> None:
+    def _take(self, slot: int, decisions: Sequence[NodeDecision], mail: Sequence[Message]) -> None:
         made = []
         for decision in decisions:
             row = DecisionRow(
@@ -217,19 +247,26 @@ class Coupling:
             made.append(_Made(plan_id, decision, row, epoch))
             if decision.task_mix is not None:
                 self.estimates[slot, decision.node] = decision.task_mix
-        self._delayed.append((slot + self.world.decision_delay_slots, made))
+        self._delayed.append(_Due(slot + self.world.decision_delay_slots, made, mail))
 
     def _epoch(self, node: int) -> int:
         return self.swaps[node].station.epoch
 
-    def _apply(self, made: Sequence[_Made], now_s: float) -> None:
-        for each in made:
+    def _apply(self, due: _Due, now_s: float) -> None:
+        """Carry out decisions and send the messages that came with them."""
+        rows: dict[int, DecisionRow] = {}
+        for each in due.made:
             node = each.decision.node
             if each.epoch != self._epoch(node):
                 continue  # a crash took the decision with the router that had made it
             swap = self.swaps[node]
             self.receipts_s[node] += decision_s(each.decision, swap.deployment.spec.hardware)
             swap.decide(each.plan_id, each.decision, each.row, now_s)
+            rows[node] = each.row
+        for message in due.mail:
+            if message.src in rows:
+                rows[message.src].moved_bytes += message.size_bytes
+                self.post(message, now_s)
 
 
 def _take(column: Sequence[int], ids: list[int]) -> IntArray:

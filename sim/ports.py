@@ -91,6 +91,19 @@ class Oracle:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """What one node's router tells another's; its bytes travel over simulated links.
+
+    `payload` is plain picklable data that neither side changes afterwards.
+    """
+
+    src: int
+    dst: int
+    size_bytes: float
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
 class BlockSetup:
     """What a router is built from: one router object serves one block of nodes."""
 
@@ -116,6 +129,8 @@ class ContextBlock:
     counts: FloatArray  # (n, V), requests served in the last slot by estimated cluster
     reset: BoolArray  # (n,), True: the node restarted, its router state is lost (cold)
     true_mix: FloatArray | None = None  # (n, M), oracles only: mix of the slot about to start
+    # messages that reached the block's nodes since the last boundary, in order of arrival
+    inbox: Sequence[Message] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +162,7 @@ class DecisionBlock:
     mix: FloatArray | None = None
     # rows for the tables `tree` and `drift`; the key "table" says which
     telemetry: Sequence[Mapping[str, float | int | str]] = ()
+    outbox: Sequence[Message] = ()  # to routers of other nodes, from nodes of this block
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +288,7 @@ class StepInput:
     reset: IntArray  # node ids that restarted since the last step
     # (all nodes, M), for oracles and metrics only, never handed to other routers
     true_mix: FloatArray
+    inbox: Sequence[Message] = ()  # for this shard's nodes, in order of arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,9 +315,9 @@ class StepReply:
 
     correct: BoolArray  # (R,)
     decisions: Sequence[NodeDecision]
-    telemetry: Sequence[
-        Mapping[str, float | int | str]
-    ] = ()  # rows of `tree` and `drift`, with slot and node
+    # rows of `tree` and `drift`, with slot and node
+    telemetry: Sequence[Mapping[str, float | int | str]] = ()
+    outbox: Sequence[Message] = ()  # by ascending source node
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agents.hosting.steering import Row, Steering
     from sim.arrays import BoolArray, FloatArray, IntArray
     from sim.plans import Plan
-    from sim.ports import NewPlan, NodeDecision, Served, StepInput
+    from sim.ports import Message, NewPlan, NodeDecision, Served, StepInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class BlockReply:
     answered: int  # how many of the ids due were this block's
     decisions: Sequence[NodeDecision] = ()
     telemetry: Sequence[Row] = ()
+    outbox: Sequence[Message] = ()
 
 
 class Block:
@@ -92,7 +93,7 @@ class Block:
             return BlockReply(correct, len(due))
         self._steering.learn(group(due, step.slot, self._model.card.clusters, self._plans))
         steered = self._steering.decide(step, self._counts(served))
-        return BlockReply(correct, len(due), steered.decisions, steered.telemetry)
+        return BlockReply(correct, len(due), steered.decisions, steered.telemetry, steered.outbox)
 
     def _score(self, served: Served, plans: Mapping[int, NewPlan]) -> BoolArray:
         correct = np.zeros(len(served.id), np.bool_)

@@ -92,10 +92,12 @@ class Shard:
         self._account(step, sum(reply.answered for reply in replies))
         decisions = [decision for reply in replies for decision in reply.decisions]
         telemetry = [row for reply in replies for row in reply.telemetry]
+        outbox = [message for reply in replies for message in reply.outbox]
         return StepReply(
             correct=correct,
             decisions=sorted(decisions, key=lambda decision: decision.node),
             telemetry=sorted(telemetry, key=lambda row: int(row["node"])),
+            outbox=sorted(outbox, key=lambda message: message.src),
         )
 
     def assess(self, query: AssessInput) -> AssessReply:

@@ -21,6 +21,7 @@ from sim.ports import (
     DecisionBlock,
     FeedbackBlock,
     HostSpec,
+    Message,
     NodeDecision,
     Router,
     StepInput,
@@ -40,6 +41,7 @@ class Steered:
 
     decisions: Sequence[NodeDecision]
     telemetry: Sequence[Row]
+    outbox: Sequence[Message] = ()
 
 
 class Steering:
@@ -98,13 +100,16 @@ class Steering:
             counts=counts,
             reset=np.isin(self.nodes, step.reset),
             true_mix=step.true_mix[self.nodes] if self._oracle else None,
+            inbox=[message for message in step.inbox if message.dst in self.nodes],
         )
         block = self._router.decide_block(context)
         self._check(block, step.slot)
         mixes = self._task_mixes(block.mix, step.slot)
         rows = np.flatnonzero(active).tolist()
         return Steered(
-            [self._decision(block, row, mixes) for row in rows], self._rows(block, step.slot)
+            [self._decision(block, row, mixes) for row in rows],
+            self._rows(block, step.slot),
+            self._outbox(block, context, step),
         )
 
     def _decision(
@@ -136,6 +141,20 @@ class Steering:
                     slot, f"telemetry row {dict(row)} lacks its table or one of its nodes"
                 )
         return [{"slot": slot, **row} for row in block.telemetry]
+
+    def _outbox(
+        self, block: DecisionBlock, context: ContextBlock, step: StepInput
+    ) -> Sequence[Message]:
+        up = self.nodes[context.active]
+        for message in block.outbox:
+            size_bytes = message.size_bytes
+            if message.src not in up or not 0 <= message.dst < len(step.true_mix):
+                raise self._broken(
+                    step.slot, f"message from {message.src} to {message.dst}: not its node, or none"
+                )
+            if not (math.isfinite(size_bytes) and size_bytes >= 0):
+                raise self._broken(step.slot, f"message of {size_bytes} bytes")
+        return block.outbox
 
     def _check(self, block: DecisionBlock, slot: int) -> None:
         n, work = len(self.nodes), block.receipts

@@ -153,11 +153,11 @@ class Transfers:
         requests = self.requests
         found = []
         for item in self.clock.pending(ARRIVE):
-            if isinstance(item, _Hop):
-                found.append((item.link, item.size_bytes))
-            else:
+            if isinstance(item, int):
                 link = self.direct(requests.source[item], requests.server[item])
                 found.append((link, requests.up_bytes[item]))
+            else:  # a hop, or a parcel of the routers' post
+                found.append((item.link, item.size_bytes))
         for rid in late:
             link = self.direct(requests.server[rid], requests.source[rid])
             found.append((link, requests.down_bytes[rid]))

@@ -83,7 +83,7 @@ class Scripted:
     """Decides what its parameters say: `plans[slot]`, or `plans[slot][node]`; keeps otherwise.
 
     `flop`, `read_bytes` and `state_bytes` are what each decision costs; `state_from[slot]` is added
-    to the state in one slot.
+    to the state in one slot. `mail[slot]` are messages to send.
     """
 
     oracle: ClassVar[bool] = False
@@ -105,7 +105,9 @@ class Scripted:
             plans = [chosen.get(node) for node in self.setup.nodes.tolist()]
         cost = [np.full(n, float(script.get(name, 0.0))) for name in _COSTS]
         cost[3] += script.get("state_from", {}).get(context.slot, 0.0)
-        return DecisionBlock(plans, Receipts(*cost), np.zeros(n, np.bool_))
+        up = set(self.setup.nodes[context.active].tolist())
+        mail = [m for m in script.get("mail", {}).get(context.slot, ()) if m.src in up]
+        return DecisionBlock(plans, Receipts(*cost), np.zeros(n, np.bool_), outbox=mail)
 
 
 _COSTS = ("flop", "read_bytes", "moved_bytes", "state_bytes")
