@@ -183,13 +183,17 @@ def train(
         Path | None, typer.Option("--out", metavar="DIR", help="Folder; the cache when left out.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Train though it is there.")] = False,
+    oracle: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="ROWS", help="Merges in the oracle table; 0: no regret."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a Mixture-of-Experts checkpoint, and refuse one on which merging could not matter."""
     from scenarios.training import train_checkpoint
 
     with guarded(), json_only(as_json):
-        facts = train_checkpoint(recipe, out, again=again)
+        facts = train_checkpoint(recipe, out, again=again, oracle=oracle)
     if as_json:
         emit(facts)
 

@@ -43,13 +43,16 @@ class _Stages:
             self._progress.stop()
 
 
-def train_checkpoint(name: str, out: Path | None, *, again: bool = False) -> dict[str, Any]:
+def train_checkpoint(
+    name: str, out: Path | None, *, again: bool = False, oracle: int | None = None
+) -> dict[str, Any]:
     """Train a recipe, check that merging matters on it, measure its tables, write its checkpoint.
 
     Args:
         name: The recipe.
         out: The folder; the recipe's cache folder when None.
         again: Also when the folder has this very recipe's checkpoint already.
+        oracle: Rows of the oracle table, None: as shipped.
 
     Returns:
         recipe, checkpoint (path), digest, check, wall_s.
@@ -66,8 +69,8 @@ def train_checkpoint(name: str, out: Path | None, *, again: bool = False) -> dic
     if not again and _is_trained(path, wanted):
         say(f"{path} is there already (--again trains it once more)")
     else:
-        say(f"training {name}; a minute or two, the table of merges included")
-        _build(wanted, path.parent)
+        say(f"training {name}: half a minute of one core; its table of merges takes minutes")
+        _build(wanted, path.parent, oracle)
     return _facts(name, path, time.perf_counter() - started_s)
 
 
@@ -83,16 +86,18 @@ def _is_trained(path: Path, wanted: Recipe) -> bool:
         return False
 
 
-def _build(wanted: Recipe, folder: Path) -> None:
-    from agents.moe.build import build_checkpoint
+def _build(wanted: Recipe, folder: Path, oracle: int | None) -> None:
+    from agents.moe.build import ORACLE_ROWS, build_checkpoint
     from agents.moe.check import render
 
     stages = _Stages()
     try:
-        built = build_checkpoint(wanted, folder, progress=stages)
+        rows = ORACLE_ROWS if oracle is None else oracle
+        built = build_checkpoint(wanted, folder, oracle=rows, progress=stages)
     finally:
         stages.close()
     say(render(built.landscape))
+    say(f"trained in {built.train_cpu_s:.1f} CPU s")
 
 
 def _facts(name: str, path: Path, wall_s: float) -> dict[str, Any]:
