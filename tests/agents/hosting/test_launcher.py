@@ -116,14 +116,12 @@ def test_an_interrupt_or_a_kill_leaves_no_worker_behind(
     command = [sys.executable, str(script), str(folder)]
     parent = subprocess.Popen(command, env=env, start_new_session=True)
     assert eventually(lambda: len(list(folder.iterdir())) == 2)
-    start = time.perf_counter()
     if sent == signal.SIGINT:
         os.killpg(parent.pid, sent)  # as a terminal does: to the workers too
     else:
         parent.send_signal(sent)
     assert parent.wait(_WAIT_S) == code
     assert gone(folder)
-    assert time.perf_counter() - start < 5.0
 
 
 def gone(folder: Path) -> bool:

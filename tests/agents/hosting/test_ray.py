@@ -19,6 +19,7 @@ from agents.hosting.ray_session import RaySession, worker_environment
 from sim.config import PolicySpec
 from sim.errors import HostError, UnknownName
 from sim.plans import TopK
+from sim.ports import HostHandle
 from tests.agents.hosting.jobs import Unwilling, misbehave
 from tests.agents.hosting.tiny import (
     TINY_ROUTERS,
@@ -67,12 +68,19 @@ def test_errors_come_back_with_their_type_shard_and_slot(executor: RayExecutor) 
         answer.result()
 
 
+def describe_until_dead(handle: HostHandle) -> None:
+    for _ in range(1000):
+        handle.call("describe").result()
+
+
 def test_a_dead_actor_names_shard_and_slot_and_stays_dead(
     cluster: RaySession, executor: RayExecutor
 ) -> None:
     _, handle = executor.start(specs(shards=2))
     assert not handle.call("profile", TopK(1)).result().correct.flags.writeable
-    cluster.ray.kill(handle._actor)
+    cluster.ray.kill(handle._actor)  # which does not wait for the death
+    with pytest.raises(HostError, match="shard 1, describe: the host's process died"):
+        describe_until_dead(handle)
     for slot in (3, 4):
         with pytest.raises(HostError, match=f"shard 1, step of slot {slot}: the host's process"):
             handle.call("step", step_of(slot)).result()
