@@ -47,12 +47,28 @@ class Look:
 Looks = Mapping[str, Look]
 
 
+# The shipped policies look alike in every report, whoever else takes part.
+HOMES = ("tanbr", "top2", "uniform", "top1", "single", "mix-oracle", "random", "best-oracle")
+
+
 def looks(policies: Sequence[str]) -> dict[str, Look]:
-    """Give every policy its signs, by its place in sorted order, so that all pages agree."""
-    return {
-        policy: Look(COLORS[i % len(COLORS)], SYMBOLS[i % len(SYMBOLS)], DASHES[i % len(DASHES)])
-        for i, policy in enumerate(sorted(set(policies)))
-    }
+    """Give every policy its signs, so that all pages agree.
+
+    Shipped policies have homes; the others take what is free, in sorted order.
+    """
+    names = sorted(set(policies))
+    place = {name: HOMES.index(name) for name in names if name in HOMES}
+    free = [i for i in range(len(HOMES)) if i not in place.values()]
+    others = [name for name in names if name not in place]
+    taken = free + list(range(len(HOMES), len(HOMES) + len(others)))
+    place |= dict(zip(others, taken, strict=False))
+    return {name: _look(place[name]) for name in names}
+
+
+def _look(place: int) -> Look:
+    return Look(
+        COLORS[place % len(COLORS)], SYMBOLS[place % len(SYMBOLS)], DASHES[place % len(DASHES)]
+    )
 
 
 def rgba(color: str, alpha: float) -> str:

@@ -229,3 +229,9 @@ def test_positions_are_repeatable_and_apart() -> None:
 def test_names_cannot_speak_plotly() -> None:
     assert style.plain("<b>%{x}&") == "&lt;b&gt;% {x}&amp;"
     assert len(style.plain("x" * 100)) == style.LONGEST_NAME
+
+
+def test_shipped_policies_look_alike_in_every_report() -> None:
+    few, many = style.looks(["tanbr", "mine"]), style.looks(["a", "mine", "tanbr", "top1", "z"])
+    assert few["tanbr"] == many["tanbr"] == style.looks(["tanbr"])["tanbr"]
+    assert len({look.color for look in many.values()}) == 5
