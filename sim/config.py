@@ -88,9 +88,9 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """One directed channel. `fifo`: busy for bytes/bandwidth, never for the delay. `none`.
+    """One directed channel.
 
-    Uncontended.
+    `fifo`: busy for bytes / bandwidth, never for the delay. `none`: uncontended.
     """
 
     id: int
@@ -227,9 +227,9 @@ class PolicySpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which trained model runs, and which architecture it is charged as (None.
+    """Which trained model runs, and which architecture it is charged as.
 
-    Its own small self).
+    `cost_as` None: its own small self.
     """
 
     checkpoint: str  # "builtin:stream", or a folder

@@ -79,10 +79,7 @@ class _Due:
 
 
 class Profiles:
-    """Gate choices of gated plans, asked once from the first host.
-
-    (every host would answer the same).
-    """
+    """Gate choices of gated plans, asked once from the first host; every host says the same."""
 
     def __init__(self, host: HostHandle) -> None:
         self._host = host

@@ -16,6 +16,7 @@ from sim.faults import Faults, timetable
 from sim.laws import NodeLedger, causality, conservation, link_bytes, stations
 from sim.network.links import Links
 from sim.network.transfer import Transfers
+from sim.ports import DispatchSetup
 from sim.recorder import Recorder
 from sim.request import Requests
 from sim.rng import Streams
@@ -323,7 +324,7 @@ def make_dispatcher(world: World, spec: DispatchSpec, parts: Parts) -> Dispatche
     if not candidates:
         raise InputError(f"dispatch.to: no node or group {spec.to!r} has servers")
     rng = Streams(world.seed).stream("dispatch", spec.kind)
-    return parts.dispatcher(spec.kind)(world.nodes, candidates, rng, spec.params)
+    return parts.dispatcher(spec.kind)(DispatchSetup(world.nodes, candidates, rng, spec.params))
 
 
 def _no_plan(node: int) -> int:

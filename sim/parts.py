@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from sim.ports import Dispatcher, ExpertCache, HostHandle, ModelCard
+from sim.ports import Dispatcher, DispatchSetup, ExpertCache, HostHandle, ModelCard
 
-MakeDispatcher = Callable[..., Dispatcher]
+MakeDispatcher = Callable[[DispatchSetup], Dispatcher]
 MakeCache = Callable[[int, int], ExpertCache]
 
 

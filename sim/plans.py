@@ -71,10 +71,7 @@ PLAN_KINDS = ("top-k", "merged", "single")
 
 
 def is_gated(plan: Plan) -> bool:
-    """Tell whether a plan chooses experts per token.
-
-    (so that its cost follows the experts touched).
-    """
+    """Tell whether a plan chooses experts per token, so that cost follows the experts touched."""
     return isinstance(plan, TopK)
 
 

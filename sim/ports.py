@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sim.arrays import BoolArray, FloatArray, IntArray, MaskArray
-    from sim.config import Params, PolicySpec
+    from sim.config import NodeSpec, Params, PolicySpec
     from sim.plans import Plan
     from sim.views import FleetView
 
@@ -64,10 +64,7 @@ class PlanProfile:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Accuracy of merges on the calibration split, by cluster.
-
-    All that a router may know beforehand.
-    """
+    """Accuracy of merges on the calibration split: all that a router may know beforehand."""
 
     weights: FloatArray  # (C, E), points on the simplex
     reward: FloatArray  # (C, V), mean accuracy
@@ -77,10 +74,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """What only a declared oracle may know.
-
-    The true accuracy table and the task-to-expert matrix.
-    """
+    """What only a declared oracle may know: true accuracies and the task-to-expert matrix."""
 
     weights: FloatArray  # (C, E)
     accuracy: FloatArray  # (C, M) on the service split
@@ -200,12 +194,18 @@ class Router(Protocol):
 # --- dispatchers and expert caches (torch-free, inside the simulation process)
 
 
-class Dispatcher(Protocol):
-    """Chooses the node that serves a request.
+@dataclass(frozen=True, slots=True)
+class DispatchSetup:
+    """What a dispatcher is built from."""
 
-    Constructor: `(nodes: Sequence[NodeSpec], candidates: Sequence[int], rng: np.random.Generator,
-    params)`. `candidates` are ids of nodes with servers, ascending.
-    """
+    nodes: Sequence[NodeSpec]
+    candidates: Sequence[int]  # ids of nodes with servers that it may choose, ascending
+    rng: np.random.Generator  # its own stream
+    params: Params
+
+
+class Dispatcher(Protocol):
+    """Chooses the node that serves a request. Constructor: `(setup: DispatchSetup)`."""
 
     flop: float  # work of one choice, charged on the source node
 
@@ -308,10 +308,7 @@ class NodeDecision:
 
 @dataclass(frozen=True, slots=True)
 class StepReply:
-    """What a shard answers.
-
-    Outcomes of the served requests (same order), decisions by ascending node id.
-    """
+    """Outcomes of the served requests in the same order, decisions by ascending node id."""
 
     correct: BoolArray  # (R,)
     decisions: Sequence[NodeDecision]
@@ -323,8 +320,6 @@ class StepReply:
 @dataclass(frozen=True, slots=True)
 class AssessInput:
     """Node-slots to be measured after the run.
-
-    Row i served `counts[i]` requests, entries are (row, plan, task).
 
     `entry_*` are parallel arrays sorted by (row, plan id, task): `entry_count` requests of row
     `entry_row` were of task `entry_task` and were served under `entry_plan`.
@@ -340,19 +335,16 @@ class AssessInput:
 
 @dataclass(frozen=True, slots=True)
 class AssessReply:
-    """Best and expected reward per row.
-
-    NaN where the plan was not evaluated (outside the seeded sample).
-    """
+    """Best and expected reward per row; NaN where the plan was not evaluated (no sample)."""
 
     reward_best: FloatArray
     reward_expected: FloatArray
 
 
 class Host(Protocol):
-    """Keeps the model and the router state of whole blocks of nodes. Constructor: `(spec.
+    """Keeps the model and the router state of whole blocks of nodes.
 
-    HostSpec)`.
+    Constructor: `(spec: HostSpec)`.
     """
 
     def describe(self) -> ModelCard:
@@ -389,10 +381,7 @@ class HostHandle(Protocol):
 
 
 class Executor(Protocol):
-    """Makes hosts and ends them. Two exist.
-
-    Inline and ray, behind the same rules and the same digest.
-    """
+    """Makes hosts and ends them: inline or ray, behind the same rules and the same digest."""
 
     def start(self, specs: Sequence[HostSpec]) -> Sequence[HostHandle]:
         """Start one host per spec."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from sim.config import NodeSpec, Params
+    from sim.config import Params
+    from sim.ports import DispatchSetup
     from sim.views import FleetView
 
 _BATCH = 4096  # draws made at once: one by one they would cost more than the choice
@@ -76,15 +77,9 @@ class Local:
 
     flop = 0.0
 
-    def __init__(
-        self,
-        nodes: Sequence[NodeSpec],
-        candidates: Sequence[int],
-        rng: np.random.Generator,
-        params: Params,
-    ) -> None:
-        allow("local", params)
-        self._nodes = {node.id: node for node in nodes}
+    def __init__(self, setup: DispatchSetup) -> None:
+        allow("local", setup.params)
+        self._nodes = {node.id: node for node in setup.nodes}
 
     def choose(self, source: int, view: FleetView) -> int:
         """Return the source.
@@ -109,18 +104,12 @@ class Cloud:
 
     flop = 0.0
 
-    def __init__(
-        self,
-        nodes: Sequence[NodeSpec],
-        candidates: Sequence[int],
-        rng: np.random.Generator,
-        params: Params,
-    ) -> None:
-        allow("cloud", params, ("group",))
-        group_of = {node.id: node.group for node in nodes}
-        groups = sorted({group_of[node] for node in require("cloud", candidates)})
-        group = params.get("group", groups[0] if len(groups) == 1 else "cloud")
-        self._members = tuple(node for node in candidates if group_of[node] == group)
+    def __init__(self, setup: DispatchSetup) -> None:
+        allow("cloud", setup.params, ("group",))
+        group_of = {node.id: node.group for node in setup.nodes}
+        groups = sorted({group_of[node] for node in require("cloud", setup.candidates)})
+        group = setup.params.get("group", groups[0] if len(groups) == 1 else "cloud")
+        self._members = tuple(node for node in setup.candidates if group_of[node] == group)
         if not self._members:
             raise InputError(
                 f"dispatch cloud: no node with servers in group {group!r}; groups are"
@@ -137,17 +126,11 @@ class RandomChoice:
 
     flop = 1.0
 
-    def __init__(
-        self,
-        nodes: Sequence[NodeSpec],
-        candidates: Sequence[int],
-        rng: np.random.Generator,
-        params: Params,
-    ) -> None:
-        allow("random", params)
-        self._candidates = require("random", candidates)
+    def __init__(self, setup: DispatchSetup) -> None:
+        allow("random", setup.params)
+        self._candidates = require("random", setup.candidates)
         self._count = len(self._candidates)
-        self._draws = Draws(rng)
+        self._draws = Draws(setup.rng)
 
     def choose(self, source: int, view: FleetView) -> int:
         """Return a random node; a draw that hits one that is down is made again among the rest."""
@@ -166,15 +149,9 @@ class RoundRobin:
 
     flop = 1.0
 
-    def __init__(
-        self,
-        nodes: Sequence[NodeSpec],
-        candidates: Sequence[int],
-        rng: np.random.Generator,
-        params: Params,
-    ) -> None:
-        allow("round-robin", params)
-        self._candidates = require("round-robin", candidates)
+    def __init__(self, setup: DispatchSetup) -> None:
+        allow("round-robin", setup.params)
+        self._candidates = require("round-robin", setup.candidates)
         self._next: dict[int, int] = {}
 
     def choose(self, source: int, view: FleetView) -> int:

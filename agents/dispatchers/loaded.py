@@ -15,7 +15,7 @@ from agents.dispatchers.fixed import Draws, allow, require
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sim.config import NodeSpec, Params
+    from sim.ports import DispatchSetup
     from sim.views import FleetView
 
 
@@ -26,15 +26,9 @@ class LeastLoaded:
     server, so that unequal nodes compare.
     """
 
-    def __init__(
-        self,
-        nodes: Sequence[NodeSpec],
-        candidates: Sequence[int],
-        rng: np.random.Generator,
-        params: Params,
-    ) -> None:
-        allow("least-loaded", params)
-        self._candidates = require("least-loaded", sorted(candidates))
+    def __init__(self, setup: DispatchSetup) -> None:
+        allow("least-loaded", setup.params)
+        self._candidates = require("least-loaded", sorted(setup.candidates))
         self._members = dict.fromkeys(self._candidates, True)
         self.flop = 2.0 * len(self._candidates)  # a division and a comparison each
 
@@ -64,16 +58,10 @@ class PowerOfTwo:
 
     flop = 6.0  # two draws, two divisions, one comparison, one selection
 
-    def __init__(
-        self,
-        nodes: Sequence[NodeSpec],
-        candidates: Sequence[int],
-        rng: np.random.Generator,
-        params: Params,
-    ) -> None:
-        allow("power-of-two", params)
-        self._candidates = require("power-of-two", candidates)
-        self._draws = Draws(rng)
+    def __init__(self, setup: DispatchSetup) -> None:
+        allow("power-of-two", setup.params)
+        self._candidates = require("power-of-two", setup.candidates)
+        self._draws = Draws(setup.rng)
 
     def choose(self, source: int, view: FleetView) -> int:
         """Return the less loaded of two random nodes."""

@@ -33,7 +33,7 @@ class Landscape:
     quad: 1 - |x-a_v|^2 / 2. bump: exp(-|x-a_v|^2 / 2 w^2). ripple: bump with valleys between
     experts, minus 0.15 sin^2(3 pi |x-a_v|^2) sqrt(1-|x|^2).
 
-    Source: our own (router notes, section 5.1). Deviation: none.
+    Source: our own. Deviation: none.
     """
 
     kind: str

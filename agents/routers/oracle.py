@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _FLOAT_BYTES = 8.0
 
 
-class _OracleRouter:
+class _OracleRouter(ABC):
     """Base: turn the true mix of each active node into a merge; without a true mix, keep."""
 
     oracle: ClassVar[bool] = True
@@ -33,9 +34,9 @@ class _OracleRouter:
         self._oracle = setup.oracle
         self._size = float(table(setup.oracle).size)
 
+    @abstractmethod
     def choose(self, mix: FloatArray) -> FloatArray:
         """Return merge weights, (E,), for one true mix, (M,)."""
-        raise NotImplementedError
 
     def decide_block(self, context: ContextBlock) -> DecisionBlock:
         """Choose for every active node whose true mix is known."""

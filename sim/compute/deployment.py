@@ -333,9 +333,7 @@ class Deployment:
         self.ledger.clear(now_s)
 
     def reload(self, force: InForce, now_s: float) -> None:
-        """Load backbone and the start plan's weights from storage after a restart.
-
-        Then serve again.
+        """Load backbone and the start plan's weights after a restart, then serve again.
 
         The start plan's merged weights are kept on storage as the node's delivered image.
         """

@@ -31,8 +31,5 @@ def members(mask: int) -> list[int]:
 
 
 def as_rows(masks: Sequence[Sequence[int]]) -> list[Masks]:
-    """Turn an array of masks (P, L) into tuples of Python integers.
-
-    Which are faster to combine few at a time.
-    """
+    """Turn masks (P, L) into tuples of Python integers, faster to combine few at a time."""
     return [tuple(int(m) for m in row) for row in masks]

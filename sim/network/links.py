@@ -69,10 +69,7 @@ class Links:
         self.free_s[link] = now_s
 
     def flush(self) -> list[tuple[int, float, float, int]]:
-        """Return (link, sent_bytes, busy_s, lost) of links used since the last flush.
-
-        And start anew.
-        """
+        """Return (link, sent_bytes, busy_s, lost) of links used since the last flush."""
         rows = [
             (i, sent, sent / self.bytes_per_s[i], self.lost[i])
             for i, sent in enumerate(self.sent_bytes)

@@ -17,6 +17,7 @@ from scipy import stats
 from agents.dispatchers import DISPATCHERS
 from sim.config import Hardware, NodeSpec
 from sim.errors import InputError
+from sim.ports import DispatchSetup
 from sim.views import FleetView
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def make(
     kind: str, seed: int = 0, candidates: tuple[int, ...] = tuple(range(N)), **params: Any
 ) -> Dispatcher:
     made: Dispatcher = DISPATCHERS.load(kind)(
-        NODES, candidates, np.random.default_rng(seed), params
+        DispatchSetup(NODES, candidates, np.random.default_rng(seed), params)
     )
     return made
 
@@ -92,7 +93,7 @@ def test_no_candidates_are_refused(kind: str) -> None:
 
 def test_local_refuses_a_source_without_servers() -> None:
     nodes = [replace(NODES[0], servers=0), *NODES[1:]]
-    local = DISPATCHERS.load("local")(nodes, (1, 2), np.random.default_rng(0), {})
+    local = DISPATCHERS.load("local")(DispatchSetup(nodes, (1, 2), np.random.default_rng(0), {}))
     assert local.choose(1, view()) == 1
     with pytest.raises(InputError, match="node n0 emits requests but has no servers"):
         local.choose(0, view())

@@ -1,4 +1,4 @@
-"""T3 of the router notes: the fast heads against batch ridge regression."""
+"""T3: the fast heads against batch ridge regression."""
 
 from __future__ import annotations
 

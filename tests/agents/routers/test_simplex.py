@@ -1,4 +1,4 @@
-"""T2 of the router notes: the projection against a general solver, the uniform map."""
+"""T2: the projection against a general solver, the uniform map."""
 
 from __future__ import annotations
 

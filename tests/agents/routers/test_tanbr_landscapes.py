@@ -1,4 +1,4 @@
-"""T4, T5, T8, T9 of the router notes: regret on landscapes, reduced, and in full when slow."""
+"""T4, T5, T8, T9: regret on landscapes, reduced, and in full when slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""T1 of the router notes: the leaves partition the simplex."""
+"""T1: the leaves partition the simplex."""
 
 from __future__ import annotations
 
