@@ -22,6 +22,7 @@ from sim.ports import (
     FeedbackBlock,
     HostSpec,
     Message,
+    ModelCard,
     NodeDecision,
     Router,
     StepInput,
@@ -105,25 +106,31 @@ class Steering:
         block = self._router.decide_block(context)
         self._check(block, step.slot)
         mixes = self._task_mixes(block.mix, step.slot)
+        watched = counts.sum(axis=1) if block.mix is not None else np.zeros(len(self.nodes))
         rows = np.flatnonzero(active).tolist()
         return Steered(
-            [self._decision(block, row, mixes) for row in rows],
+            [self._decision(block, row, mixes[row], float(watched[row])) for row in rows],
             self._rows(block, step.slot),
             self._outbox(block, context, step),
         )
 
     def _decision(
-        self, block: DecisionBlock, row: int, mixes: Sequence[tuple[float, ...] | None]
+        self, block: DecisionBlock, row: int, mix: tuple[float, ...] | None, watched: float
     ) -> NodeDecision:
+        """Collect one node's decision.
+
+        A router that keeps an estimate of the mix pays for the monitor that assigned the node's
+        `watched` requests to clusters on its behalf.
+        """
         return NodeDecision(
             node=int(self.nodes[row]),
             plan=block.plans[row],
-            flop=float(block.receipts.flop[row]),
+            flop=float(block.receipts.flop[row]) + watched * monitor_flop(self._model.card),
             read_bytes=float(block.receipts.read_bytes[row]),
             moved_bytes=float(block.receipts.moved_bytes[row]),
             state_bytes=float(block.receipts.state_bytes[row]),
             explored=bool(block.explored[row]),
-            task_mix=mixes[row],
+            task_mix=mix,
         )
 
     def _task_mixes(self, mix: FloatArray | None, slot: int) -> Sequence[tuple[float, ...] | None]:
@@ -176,6 +183,15 @@ class Steering:
 
     def _broken(self, slot: int, what: str) -> HostError:
         return HostError(f"router {self._name!r}, slot {slot}: {what}")
+
+
+def monitor_flop(card: ModelCard) -> float:
+    """Return what assigning one request to a cluster costs: pool its embeddings, find the nearest.
+
+    Source: 2 d FLOP per token (weighted sum) and 3 d per centroid (squared distance). Deviation:
+    the embeddings are there already, since the model has just served the request.
+    """
+    return card.d_model * (2.0 * card.tokens + 3.0 * card.clusters)
 
 
 def _setup(

@@ -227,3 +227,15 @@ def test_hosts_share_routers_with_nobody() -> None:
     routers = [r for handle in executor.start(specs) for r in routers_of(handle)]
     assert [r.setup.block for r in routers] == [0, 2, 1, 3]
     assert routers[0].setup.nodes.tolist() == [0, 1, 2]
+
+
+def test_a_router_that_estimates_pays_for_its_monitor(make: Callable[..., Shard]) -> None:
+    model = TinyModel()
+    served = served_of([(1, 4, 10, 4, False), (2, 4, 11, 4, False), (3, 6, 40, 6, False)])
+    shard = make(model=model)
+    reply = shard.step(step_of(1, plans=start_plans(), served=served))
+    # the listener says FLOP x and x + 1 bytes; the difference is what the host adds
+    added = {d.node: d.flop - (d.read_bytes - 1.0) for d in reply.decisions}
+    one = model.card.d_model * (2.0 * model.card.tokens + 3.0 * V)
+    assert one > 0.0
+    assert {node: flop for node, flop in added.items() if flop} == {4: 2 * one, 6: one}
