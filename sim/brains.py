@@ -72,6 +72,13 @@ class Brains:
         make = self.parts.cache(override or station.spec.cache)
         return make(self._card.layers, self._card.experts)
 
+    def assumptions(self) -> list[str]:
+        """Return what the report must say about the mapping of small model to architecture."""
+        costs = [deployment.cost for deployment in self.deployments.values()]
+        gates = sorted({plan.k for plan in self.coupling.profiles.plans})
+        about_k = {cost.k_note(k): None for k in gates for cost in costs}
+        return [*self.notes, *(note for note in about_k if note)]
+
     def plan_id(self, node: int) -> int:
         """Return the id of the plan in force on a node, -1 while it has none."""
         force = self.deployments[node].in_force

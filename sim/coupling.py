@@ -85,6 +85,11 @@ class Profiles:
         self._host = host
         self._rows: dict[TopK, list[Masks]] = {}
 
+    @property
+    def plans(self) -> Sequence[TopK]:
+        """Return the gated plans that were asked for, that is: that served."""
+        return list(self._rows)
+
     def __call__(self, plan: TopK) -> list[Masks]:
         """Return the masks of every service input under a plan."""
         if plan not in self._rows:

@@ -113,7 +113,7 @@ def _meta(
         "model": world.model.checkpoint if world.model else None,
         "cost_as": brains.cost_as if brains else None,
         "usage_assumed": bool(brains and brains.usage_assumed),
-        "notes": [*(brains.notes if brains else ()), *fleet.parts.notes],
+        "notes": [*(brains.assumptions() if brains else ()), *fleet.parts.notes],
         "laws": dict(counts),
         "events": fleet.clock.alarms,
     }  # fmt: skip

@@ -18,15 +18,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sim.config import Architecture, Hardware
 from sim.errors import InputError, ShapeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sim.arrays import MaskArray
     from sim.ports import ModelCard
 
 
@@ -38,30 +35,6 @@ class BatchCost:
     flop: float
     read_bytes: float
     per_layer_s: tuple[float, ...]
-
-
-def distinct(masks: MaskArray) -> tuple[int, ...]:
-    """Count the experts that at least one row touches, per layer.
-
-    Args:
-        masks: Bit masks of the batch's inputs, (n, L), n >= 1.
-
-    Returns:
-        Distinct experts per layer, (L,).
-    """
-    union = np.bitwise_or.reduce(masks, axis=0)
-    return tuple(int(mask).bit_count() for mask in union)
-
-
-def distinct_rows(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """Do what `distinct` does for few rows of Python integers, without numpy's overhead."""
-    if len(rows) == 1:
-        return tuple(mask.bit_count() for mask in rows[0])
-    union = list(rows[0])
-    for row in rows[1:]:
-        for layer, mask in enumerate(row):
-            union[layer] |= mask
-    return tuple(mask.bit_count() for mask in union)
 
 
 def itself(card: ModelCard) -> Architecture:

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.compute.architectures import ARCHITECTURES, total_params
-from sim.compute.cost import CostModel, distinct, distinct_rows, itself
+from sim.compute.cost import CostModel, itself
 from sim.compute.hardware import HARDWARE
+from sim.compute.touched import as_rows, union
+from sim.compute.touched import counts as touched_counts
 from sim.config import Architecture, Hardware
 from sim.errors import InputError, ShapeError
 from sim.ports import ModelCard
@@ -124,7 +126,7 @@ def slow_distinct(masks: np.ndarray) -> tuple[int, ...]:
 )
 def test_distinct_equals_sets(rows: list[list[int]]) -> None:
     masks = np.array(rows, dtype=np.uint64)
-    assert distinct(masks) == distinct_rows(rows) == slow_distinct(masks)
+    assert touched_counts(union(as_rows(rows))) == slow_distinct(masks)
 
 
 @pytest.mark.parametrize(("experts", "k"), [(8, 1), (8, 2), (64, 8)])
@@ -138,7 +140,7 @@ def test_uniform_gating_touches_the_expected_number_of_experts(
     for _ in range(2000):
         picks = [rng.choice(experts, size=k, replace=False) for _ in range(n)]
         rows = [[sum(1 << int(e) for e in pick)] for pick in picks]
-        found.append(distinct_rows(rows)[0])
+        found.append(touched_counts(union(as_rows(rows)))[0])
     expected = experts * (1 - (1 - k / experts) ** n)
     error = np.std(found) / np.sqrt(len(found))
     assert abs(np.mean(found) - expected) <= 4.5 * error + 1e-12

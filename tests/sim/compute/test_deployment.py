@@ -180,3 +180,10 @@ def test_a_crash_takes_a_batch_that_streams_and_all_its_experts(crash_s: float) 
     again = seen["requests"]["stall_s"][1]
     assert again == pytest.approx(0.01 * (seen["residency"]["t_s"] > 1.6).sum())
     assert category(seen, "experts")[-1][1] == (seen["residency"]["t_s"] > 1.6).sum()
+
+
+def test_a_gate_that_the_architecture_was_not_trained_with_is_said() -> None:
+    seen = run(world([node()], [timed([0.5])]), script({0: TopK(2)}))
+    assert [n for n in seen.record.meta["notes"] if "trained with k = 1, not 2" in n]
+    native = run(world([node()], [timed([0.5])]), script({0: TopK(1)}))
+    assert not [n for n in native.record.meta["notes"] if "trained with k" in n]
