@@ -196,6 +196,12 @@ class FeedbackSpec:
 
     delay_s: float = 0.0
     fraction: float = 1.0
+    # who judges an audited request: its bytes go there over the links and the verdict comes back
+    # (after `delay_s`), or is lost; None: users report by themselves, at no cost to the network
+    via: int | None = None
+    up_bytes: float = 0.0
+    down_bytes: float = 0.0
+    pooled: bool = False  # True: one mean reward per decision instead of one per cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +232,21 @@ class PolicySpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """The pseudo-tasks that the monitor tells apart without tags.
+
+    `count` None and `fitted_on` empty: the clusters that the checkpoint ships. Otherwise k-means is
+    fitted anew on the calibration inputs of the tasks `fitted_on` (empty: all), and calibration
+    rewards cover those inputs only. `refit`: nodes cluster their own traffic anew when it leaves
+    the clusters.
+    """
+
+    count: int | None = None
+    fitted_on: tuple[int, ...] = ()
+    refit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """Which trained model runs, and which architecture it is charged as.
 
@@ -234,6 +255,7 @@ class ModelSpec:
 
     checkpoint: str  # "builtin:stream", or a folder
     cost_as: Architecture | None
+    clusters: ClusterSpec = ClusterSpec()
 
 
 @dataclass(frozen=True, slots=True)

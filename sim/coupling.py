@@ -230,6 +230,7 @@ class Coupling:
             plan_id=_take(requests.plan, ids),
             # nobody hears of a fixed plan's outcomes, so hosts must not wait to report them
             audited=np.array([audited[i] and routed[requests.server[i]] for i in ids], np.bool_),
+            batch=_take(requests.batch, ids),
         )
 
     def _score(self, ids: IntArray, reply: StepReply) -> None:

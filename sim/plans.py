@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 _SIMPLEX_SLACK = 1e-6
 
@@ -20,10 +23,15 @@ class TopK:
 
     k: int
     gate: str = "learned"
+    # most tokens per expert and batch, as a multiple of an even share; None: no limit. A token
+    # over it skips that expert (Fedus et al. 2021), so what is answered depends on the batch.
+    capacity: float | None = None
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise InputError(f"top-k: expected k >= 1, found {self.k}")
+        if self.capacity is not None and not 0.0 < self.capacity < math.inf:
+            raise InputError(f"top-k: expected capacity > 0, found {self.capacity}")
 
     @property
     def kind(self) -> str:
@@ -66,13 +74,59 @@ class Single:
         return "single"
 
 
-Plan: TypeAlias = TopK | Merged | Single
-PLAN_KINDS = ("top-k", "merged", "single")
+@dataclass(frozen=True, slots=True)
+class ByTask:
+    """Every request is served by one expert, chosen by its task or by its estimated cluster.
+
+    `experts[i]` serves task (or cluster) i. Tags name the true task, which only declared oracles
+    may use.
+
+    Source: task-level routing, Kudugunta et al. 2021 (arXiv 2110.03742). Deviation: one expert
+    per task instead of a gate over tasks.
+    """
+
+    experts: tuple[int, ...]
+    tags: Literal["cluster", "task"] = "cluster"
+
+    @property
+    def k(self) -> int:
+        """Return the experts per token."""
+        return 1
+
+    @property
+    def kind(self) -> str:
+        """Return the word that the scenario file and the tables use."""
+        return "by-task"
 
 
-def is_gated(plan: Plan) -> bool:
-    """Tell whether a plan chooses experts per token, so that cost follows the experts touched."""
-    return isinstance(plan, TopK)
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Every request is served by its own merge: its k best experts, weighted by the mean gate.
+
+    Source: SMEAR (Muqeeth et al. 2023, arXiv 2306.03745) with k = E; MEO (He et al. 2023, arXiv
+    2310.09832) with small k. Deviation: MEO's token-level attention is left out.
+    """
+
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InputError(f"blend: expected k >= 1, found {self.k}")
+
+    @property
+    def kind(self) -> str:
+        """Return the word that the scenario file and the tables use."""
+        return "blend"
+
+
+Gated: TypeAlias = TopK | ByTask | Blend
+Plan: TypeAlias = TopK | Merged | Single | ByTask | Blend
+PLAN_KINDS = ("top-k", "merged", "single", "by-task", "blend")
+
+
+def is_gated(plan: Plan) -> TypeIs[Gated]:
+    """Tell whether a plan chooses experts per token or request: cost follows those touched."""
+    return isinstance(plan, TopK | ByTask | Blend)
 
 
 def uniform(experts: int) -> Merged:

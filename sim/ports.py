@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from sim.config import ClusterSpec
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -111,6 +113,10 @@ class BlockSetup:
     calibration: Calibration
     params: Params
     oracle: Oracle | None = None
+    # True: a slot's reward is one number, the same in every cluster's column (scalar feedback)
+    pooled: bool = False
+    # (n,), seconds that fetching and merging all experts takes on each node's hardware
+    swap_s: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,9 @@ class ContextBlock:
     true_mix: FloatArray | None = None  # (n, M), oracles only: mix of the slot about to start
     # messages that reached the block's nodes since the last boundary, in order of arrival
     inbox: Sequence[Message] = ()
+    # (n, V), True: the cluster means something else since the last boundary (the node clustered
+    # its traffic anew), so what was learned of it is void; None: nothing changed
+    renewed: BoolArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +179,21 @@ class FeedbackBlock:
     row: IntArray  # (r,), index into the block's nodes
     decided: IntArray  # (r,), slot of the decision that was in force (-1: the start plan)
     plans: Sequence[Plan]  # (r,)
-    reward: FloatArray  # (r, V), mean reward per estimated cluster, 0 where count is 0
+    # (r, V), mean reward per estimated cluster, 0 where count is 0; with `BlockSetup.pooled` the
+    # mean over all requests of the row, repeated
+    reward: FloatArray
     count: FloatArray  # (r, V)
 
 
 class Router(Protocol):
     """Slot-level learner that chooses the plans of one block of nodes.
 
-    Constructor: `(setup: BlockSetup)`. `oracle` True asks for the oracle fields.
+    Constructor: `(setup: BlockSetup)`. `oracle` True asks for the oracle fields. `learns` False
+    declares that feedback is ignored, so that nobody audits requests for it.
     """
 
     oracle: ClassVar[bool]
+    learns: ClassVar[bool]
 
     def decide_block(self, context: ContextBlock) -> DecisionBlock:
         """Choose plans for the block's active nodes."""
@@ -252,6 +265,9 @@ class HostSpec:
     policy: PolicySpec
     regret_sample: float
     all_nodes: int
+    clusters: ClusterSpec = field(default_factory=ClusterSpec)
+    pooled: bool = False
+    swap_s: tuple[float, ...] = ()  # per routed node, see `BlockSetup`
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +289,7 @@ class Served:
     input: IntArray  # global index into the service pool
     plan_id: IntArray
     audited: BoolArray  # its outcome will be fed back later
+    batch: IntArray  # id of the batch that served it
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +356,8 @@ class AssessReply:
 
     reward_best: FloatArray
     reward_expected: FloatArray
+    # the node's best fixed merge in hindsight: one merge for all its rows of the query
+    reward_fixed: FloatArray
 
 
 class Host(Protocol):
@@ -349,6 +368,10 @@ class Host(Protocol):
 
     def describe(self) -> ModelCard:
         """Return the card of the checkpoint."""
+        ...
+
+    def listens(self) -> bool:
+        """Tell whether the policy's router learns from feedback."""
         ...
 
     def profile(self, plan: Plan) -> PlanProfile:

@@ -28,7 +28,7 @@ RESIDENCY = ("fetch", "evict", "wipe")
 CAUSES = ("plan", "miss", "capacity", "crash")
 FAULTS = ("node-crash", "node-restart", "link-down", "link-up")
 DECISIONS = ("start", *PLAN_KINDS, "keep")
-DRIFTS = ("true", "detected")
+DRIFTS = ("true", "detected", "alarm", "rollback", "recluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ SCHEMA: Mapping[str, tuple[Column, ...]] = {
             "float64",
             "total variation between the router's estimate and the mix served",
         ),
+        _c("reward_fixed", "float64", "accuracy of the node's best fixed merge in hindsight"),
+        _c("task", "int16", "most frequent task of the served, -1 if none"),
         _c("busy_s", "float64", "server seconds in use, own work of the policy included"),
         _c("queue_max", "int32", "most requests in the system"),
         _c("energy_j", "float64", "idle and busy energy"),
@@ -145,7 +147,9 @@ SCHEMA: Mapping[str, tuple[Column, ...]] = {
         _c(
             "kind",
             "int16",
-            "true: the mix of a stream changed; detected: the router raised an alarm",
+            "true: the mix of a stream changed; detected: the router saw a new mix; alarm: its"
+            " rewards left its expectations; rollback: it went back to a snapshot; recluster: the"
+            " node clustered its traffic anew",
             DRIFTS,
         ),
     ),

@@ -5,7 +5,7 @@ What every station did in a slot, and reward and regret once the run is over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +39,7 @@ class SlotMeter:
         energy_j = hardware.idle_w * up_s + (hardware.busy_w - hardware.idle_w) * share_s
         row = (
             slot, station.node, plan_id, 0, self.dropped, np.nan, np.nan, np.nan, np.nan,
-            busy_s, meters.queue_max, energy_j,
+            np.nan, -1, busy_s, meters.queue_max, energy_j,
         )  # fmt: skip
         self._busy_area, self._up_s = meters.busy_area, meters.up_area_s
         self.dropped = 0
@@ -117,10 +117,17 @@ def context_error(
     return error
 
 
-def assess(shards: Shards, slots: Table, groups: Groups) -> tuple[FloatArray, FloatArray]:
-    """Ask every shard for best and expected reward of its node-slots with service."""
+def dominant(mix: FloatArray, served: IntArray) -> IntArray:
+    """Return the most frequent task of each node-slot, the first of equals, -1 without service."""
+    if not mix.shape[1]:
+        return np.full(len(served), -1, dtype=np.int64)
+    return np.where(served > 0, mix.argmax(axis=1), -1)
+
+
+def assess(shards: Shards, slots: Table, groups: Groups) -> AssessReply:
+    """Ask every shard to measure its node-slots with service; NaN in all others."""
     rows = len(slots["slot"])
-    best, expected = np.full(rows, np.nan), np.full(rows, np.nan)
+    total = AssessReply(*(np.full(rows, np.nan) for _ in fields(AssessReply)))
     shard = np.asarray(shards.shard_of, dtype=np.int64)[slots["node"]]
     asked = []
     for index, host in enumerate(shards.hosts):
@@ -128,8 +135,9 @@ def assess(shards: Shards, slots: Table, groups: Groups) -> tuple[FloatArray, Fl
         asked.append((mine, host.call("assess", _query(mine, rows, slots, groups))))
     for mine, future in asked:
         reply: AssessReply = future.result()
-        best[mine], expected[mine] = reply.reward_best, reply.reward_expected
-    return best, expected
+        for field in fields(AssessReply):
+            getattr(total, field.name)[mine] = getattr(reply, field.name)
+    return total
 
 
 def _query(mine: IntArray, rows: int, slots: Table, groups: Groups) -> AssessInput:
@@ -157,12 +165,14 @@ def reward_columns(
     """Return the columns of `slots` that are known only after the run."""
     groups = group(requests, slots, slot_s)
     rows = len(slots["slot"])
-    best, expected = assess(shards, slots, groups)
+    found = assess(shards, slots, groups)
     mix = served_mix(groups, rows, tasks)
     return {
         "served": groups.served,
         "reward": realised(requests, groups, rows),
-        "reward_best": best,
-        "reward_expected": expected,
+        "reward_best": found.reward_best,
+        "reward_expected": found.reward_expected,
+        "reward_fixed": found.reward_fixed,
+        "task": dominant(mix, groups.served).astype(np.int16),
         "context_tv": context_error(slots, mix, groups.served, estimates),
     }

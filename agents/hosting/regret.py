@@ -60,19 +60,41 @@ class Assessor:
         for block in blocks:
             entries = np.flatnonzero(np.isin(query.row_node[query.entry_row], block.nodes))
             self._expect(_Part.of(query, entries, plans), query, block, expected)
-        return AssessReply(reward_best=self._best(query), reward_expected=expected)
+        return AssessReply(self._best(query), expected, self._fixed(query))
+
+    def _fixed(self, query: AssessInput) -> FloatArray:
+        """Return, per row, the accuracy of the one merge that is best for all rows of its node."""
+        fixed = np.full(len(query.row_slot), np.nan)
+        if self.model.oracle is None:
+            return fixed
+        mix, table = self._mixes(query), self.model.oracle.accuracy
+        for node in np.unique(query.row_node).tolist():
+            rows = np.flatnonzero((query.row_node == node) & np.isfinite(mix[:, 0]))
+            if not len(rows):
+                continue
+            # element by element: a matrix product may round differently when a shard has more rows
+            total = np.zeros(len(table))
+            for row in rows.tolist():
+                total += (table * mix[row]).sum(axis=1)
+            fixed[rows] = (table[int(total.argmax())] * mix[rows]).sum(axis=1)
+        return fixed
+
+    def _mixes(self, query: AssessInput) -> FloatArray:
+        """Return the mix served in each row, (rows, M), NaN without service."""
+        mix = np.zeros((len(query.row_slot), len(self.model.card.tasks)))
+        np.add.at(mix, (query.entry_row, query.entry_task), query.entry_count)
+        total = mix.sum(axis=1, keepdims=True)
+        shares: FloatArray = np.divide(mix, total, out=np.full_like(mix, np.nan), where=total > 0)
+        return shares
 
     def _best(self, query: AssessInput) -> FloatArray:
         best = np.full(len(query.row_slot), np.nan)
         if self.model.oracle is None:
             return best
-        mix = np.zeros((len(best), len(self.model.card.tasks)))
-        np.add.at(mix, (query.entry_row, query.entry_task), query.entry_count)
-        total = mix.sum(axis=1)
-        table = self.model.oracle.accuracy
-        for row in np.flatnonzero(total > 0).tolist():
+        mix, table = self._mixes(query), self.model.oracle.accuracy
+        for row in np.flatnonzero(np.isfinite(mix[:, 0])).tolist():
             # not one matrix product: its rounding may depend on how many rows a shard has
-            best[row] = (table * (mix[row] / total[row])).sum(axis=1).max()
+            best[row] = (table * mix[row]).sum(axis=1).max()
         return best
 
     def _expect(self, part: _Part, query: AssessInput, block: Block, expected: FloatArray) -> None:

@@ -54,6 +54,7 @@ class Shard:
     ) -> None:
         one_thread()  # before libraries load, so that they start with one thread
         self._spec = spec
+        self._listens = bool(routers.load(spec.policy.kind).learns)
         self._model = runtime if runtime is not None else load_model(spec.checkpoint)
         self._pool = PoolScores(self._model)
         self._plans: dict[int, NewPlan] = {}
@@ -67,6 +68,10 @@ class Shard:
     def describe(self) -> ModelCard:
         """Return the card of the checkpoint."""
         return self._model.card
+
+    def listens(self) -> bool:
+        """Tell whether the policy's router learns from feedback."""
+        return self._listens
 
     def profile(self, plan: Plan) -> PlanProfile:
         """Score a gated plan over the whole service pool, once."""

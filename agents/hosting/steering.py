@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from sim.errors import HostError, InputError
-from sim.plans import Merged, Plan, Single, TopK
+from sim.plans import Blend, ByTask, Merged, Plan, Single, TopK
 from sim.ports import (
     BlockSetup,
     ContextBlock,
@@ -219,6 +219,10 @@ def _runnable(plan: Plan, experts: int) -> bool:
             return 0 <= expert < experts
         case Merged(weights=weights):
             return len(weights) == experts
+        case ByTask(experts=chosen):
+            return all(0 <= expert < experts for expert in chosen)
+        case Blend(k=k):
+            return k <= experts
 
 
 def _normalised(mix: FloatArray, to_task: FloatArray) -> tuple[float, ...] | None:

@@ -25,6 +25,7 @@ class _OracleRouter(ABC):
     """Base: turn the true mix of each active node into a merge; without a true mix, keep."""
 
     oracle: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
 
     def __init__(self, setup: BlockSetup, name: str, table: Callable[[Oracle], FloatArray]) -> None:
         refuse_params(setup.params, name)

@@ -31,6 +31,7 @@ class FixedPlan:
     """
 
     oracle: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     def __init__(self, setup: BlockSetup, plan: Plan, work_flop: float = 0.0) -> None:
         self.plan, self.work_flop = plan, work_flop
@@ -116,6 +117,7 @@ class RandomWeights:
     """Merge with weights drawn anew in every slot, uniform on the simplex, per node."""
 
     oracle: ClassVar[bool] = False
+    learns: ClassVar[bool] = False
 
     def __init__(self, setup: BlockSetup) -> None:
         refuse_params(setup.params, "random")

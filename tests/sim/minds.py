@@ -87,6 +87,7 @@ class Scripted:
     """
 
     oracle: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
 
     def __init__(self, setup: BlockSetup) -> None:
         self.setup = setup

@@ -47,6 +47,7 @@ class Tanbr:
     """
 
     oracle: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
 
     def __init__(self, setup: BlockSetup) -> None:
         self.params = p = parse(TanbrParams, setup.params, "tanbr")
@@ -223,7 +224,7 @@ class Tanbr:
         rows = [self._cell_row(slot, row, cell, choice) for row, cell in self.new_cells]
         for seen, row in self.alarms:
             node = self.nodes[row]
-            rows.append({"table": "drift", "slot": seen, "node": node, "kind": "detected"})
+            rows.append({"table": "drift", "slot": seen, "node": node, "kind": "alarm"})
         self.new_cells, self.alarms = [], []
         return rows
 

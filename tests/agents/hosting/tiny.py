@@ -111,6 +111,7 @@ class Listener:
     """Hashes all that it is told, per node; its plans, costs and telemetry follow from the hash."""
 
     oracle: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
 
     def __init__(self, setup: BlockSetup) -> None:
         self.setup = setup
@@ -162,6 +163,7 @@ class Peeker(Listener):
     """The same, as a declared oracle."""
 
     oracle: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
 
 
 class Still(Listener):
@@ -328,7 +330,7 @@ def served_of(rows: Sequence[tuple[int, int, int, int, bool]]) -> Served:
     """Build Served from rows (id, node, input, plan id, audited)."""
     columns = list(zip(*rows, strict=True)) or [()] * 5
     ids, nodes, inputs, plans = (ints(column) for column in columns[:4])
-    return Served(ids, nodes, inputs, plans, np.array(columns[4], np.bool_))
+    return Served(ids, nodes, inputs, plans, np.array(columns[4], np.bool_), ids.copy())
 
 
 def query_of(requests: Sequence[tuple[int, int, int, int]]) -> AssessInput:

@@ -32,7 +32,7 @@ def test_a_shift_raises_one_alarm_forgets_and_plays_safe_once():
     assert all(row["table"] == "tree" for row in steady(router, 60, 0.8))
     rows = steady(router, 6, 0.3, start=60)
     (alarm,) = [row for row in rows if row["table"] == "drift"]
-    assert alarm == {"table": "drift", "slot": alarm["slot"], "node": 10, "kind": "detected"}
+    assert alarm == {"table": "drift", "slot": alarm["slot"], "node": 10, "kind": "alarm"}
     assert 61 <= alarm["slot"] <= 64
     assert router.learner.memory.size[0] <= 8 + 5
     assert router.trees[0].depth[:8].min() == 3
