@@ -185,6 +185,7 @@ _ALL = (
     _olmoe(),
     _qwen(),
     _t5("switch-base-16", 16, 12, _SWITCH.format(16)),
+    _t5("switch-base-32", 32, 12, _SWITCH.format(32)),
     _t5("switch-base-8", 8, 12, _SWITCH.format(8)),
     _t5("t5-base-moe-8", 8, 24, _PAPER),
 )

@@ -14,6 +14,7 @@ from sim.compute.hardware import HARDWARE
 PUBLISHED = {
     "switch-base-8": (0.62e9, 0.01),  # 2.48 GB of fp32 weights
     "switch-base-16": (1.07e9, 0.01),  # 4.29 GB of fp32 weights
+    "switch-base-32": (1.978e9, 0.001),  # 7.91 GB of fp32 weights
     "t5-base-moe-8": (1.016e9, 0.001),
     "bert-base-moe-8": (506e6, 0.001),
     "mixtral-8x7b": (46_702_792_704, 0.0),
