@@ -1,4 +1,4 @@
-"""The tree of one node: the simplex cut in halves along longest edges."""
+"""The tree of one node: the simplex cut in halves, cell by cell."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.routers.simplex import sparsify
+from agents.routers.tanbr.cells import cells_of
 
 if TYPE_CHECKING:
     from sim.arrays import AnyArray, FloatArray, IntArray
@@ -47,31 +48,35 @@ class NewCell:
 
 
 class Tree:
-    """Leaves of the longest-edge bisection of the simplex; a leaf stands for its centroid.
+    """Leaves of a binary tree over the simplex; a leaf stands for one merge, its centre.
 
     Arrays have one row per leaf; rows from `size` on are spare. A new tree is empty until `restart`
     plants it.
 
     Args:
         experts: K.
-        max_active: Most experts in a centroid's merge.
+        max_active: Most experts in a centre's merge.
         max_leaves: The tree stops growing there.
+        cells: How the simplex is cut, see `CELLS`.
 
-    Source: Rivara 1984 for the bisection. Deviation: none; ties go to the first edge.
+    Raises:
+        UnknownName: No such cells.
     """
 
-    _NAMES = ("vertices", "centre", "diameter", "depth", "pulls", "cell")
+    _NAMES = ("outline", "centre", "diameter", "depth", "pulls", "cell")
 
-    def __init__(self, experts: int, max_active: int, max_leaves: int) -> None:
+    def __init__(
+        self, experts: int, max_active: int, max_leaves: int, cells: str = "simplex"
+    ) -> None:
         self.experts, self.max_active, self.max_leaves = experts, max_active, max_leaves
+        self.cells = cells_of(cells, experts)
         self.next_cell = 0
         self._allocate(16)
 
     def _allocate(self, rows: int) -> None:
-        k = self.experts
         self.size = 0
-        self.vertices: FloatArray = np.zeros((rows, k, k))
-        self.centre: FloatArray = np.zeros((rows, k))
+        self.outline: FloatArray = np.zeros((rows, *self.cells.shape))
+        self.centre: FloatArray = np.zeros((rows, self.experts))
         self.diameter: FloatArray = np.zeros(rows)
         self.depth: IntArray = np.zeros(rows, dtype=np.int64)
         self.pulls: IntArray = np.zeros(rows, dtype=np.int64)
@@ -81,7 +86,7 @@ class Tree:
         """Start again with 2^depth cells and return them; ids go on."""
         self.size = 0
         self._leaf: dict[int, int] = {}
-        new = [self._put(0, np.eye(self.experts), 0, -1, 0)]
+        new = [self._put(0, self.cells.root(), 0, -1, 0)]
         self.size = 1
         while self.size < min(2**depth, self.max_leaves) and self.experts > 1:
             new += self.split(int(self.depth[: self.size].argmin()))
@@ -101,32 +106,25 @@ class Tree:
         return self.split(row) if ripe and self.size < self.max_leaves and self.experts > 1 else []
 
     def split(self, row: int) -> list[NewCell]:
-        """Cut a leaf in two at the middle of its longest edge; the children start unchosen."""
-        vertices, depth = self.vertices[row].copy(), int(self.depth[row])
-        parent, pulls = int(self.cell[row]), int(self.pulls[row])
-        i, j = divmod(int(_squared_edges(vertices).argmax()), self.experts)
-        middle = (vertices[i] + vertices[j]) / 2.0
+        """Cut a leaf in two; the children start unchosen, one that holds no merge is left out."""
+        depth, parent = int(self.depth[row]), int(self.cell[row])
+        pulls = int(self.pulls[row])
+        halves = self.cells.split(self.outline[row], depth)
         del self._leaf[parent]
-        if self.size == len(self.depth):
-            self._grow()
-        children = []
-        for place, corner in ((row, i), (self.size, j)):
-            half = vertices.copy()
-            half[corner] = middle
-            children.append(self._put(place, half, depth + 1, parent, pulls))
-        self.size += 1
+        children = [self._put(row, halves[0], depth + 1, parent, pulls)]
+        for half in halves[1:]:
+            if self.size == len(self.depth):
+                self._grow()
+            children.append(self._put(self.size, half, depth + 1, parent, pulls))
+            self.size += 1
         return children
 
-    def _put(self, row: int, vertices: FloatArray, depth: int, parent: int, pulls: int) -> NewCell:
+    def _put(self, row: int, outline: FloatArray, depth: int, parent: int, pulls: int) -> NewCell:
         cell, self.next_cell = self.next_cell, self.next_cell + 1
-        self.vertices[row], self.depth[row], self.pulls[row], self.cell[row] = (
-            vertices,
-            depth,
-            0,
-            cell,
-        )
-        self.centre[row] = sparsify(vertices.mean(axis=0), self.max_active)
-        self.diameter[row] = math.sqrt(float(_squared_edges(vertices).max()))
+        self.outline[row], self.depth[row] = outline, depth
+        self.pulls[row], self.cell[row] = 0, cell
+        self.centre[row] = sparsify(self.cells.centre(outline), self.max_active)
+        self.diameter[row] = self.cells.diameter(outline)
         self._leaf[cell] = row
         return NewCell(cell, parent, depth, pulls)
 
@@ -153,8 +151,3 @@ class Tree:
         self.next_cell = int(state["next_cell"])
         self.size = len(self.cell)
         self._leaf = {int(cell): row for row, cell in enumerate(self.cell)}
-
-
-def _squared_edges(vertices: FloatArray) -> FloatArray:
-    gap = vertices[:, None, :] - vertices[None, :, :]
-    return np.asarray((gap * gap).sum(axis=-1))

@@ -27,7 +27,7 @@ def grown(experts, splits, seed=0, active=99):
 @pytest.mark.parametrize("experts", [2, 4, 8])
 def test_leaves_partition_the_simplex(experts):
     tree = grown(experts, 500)
-    cells = tree.vertices[: tree.size]
+    cells = tree.outline[: tree.size]
     assert tree.size == 501
     volumes = np.abs(np.linalg.det(cells))  # the whole simplex has 1
     assert volumes.sum() == pytest.approx(1.0, abs=1e-9)
