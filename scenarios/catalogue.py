@@ -32,15 +32,33 @@ def _row(registry: Registry, name: str) -> dict[str, Any]:
         "kind": registry.kind,
         "name": name,
         "doc": docs[0].partition("\n")[0] if docs else "",
-        "oracle": declares_oracle(classes),
+        "oracle": bool(constant(classes, "oracle")),
     }
 
 
 def is_oracle(kind: str) -> bool:
     """Tell whether a router sees what no real one can."""
+    return bool(declared(kind, "oracle"))
+
+
+def is_gated(kind: str) -> bool:
+    """Tell whether a router may choose gated plans, for which a node must hold the experts."""
+    return bool(declared(kind, "gated"))
+
+
+def parameters(kind: str) -> str:
+    """Return where a router's parameters are described, "module:Class"; empty: it takes none.
+
+    The class attribute `parameters` says so, in a module that loads no torch.
+    """
+    return str(declared(kind, "parameters") or "")
+
+
+def declared(kind: str, attribute: str) -> Any:
+    """Return the constant that a router's class gives an attribute, None where it says nothing."""
     from agents.routers import ROUTERS
 
-    return kind in ROUTERS and declares_oracle(class_sources(ROUTERS[kind]))
+    return constant(class_sources(ROUTERS[kind]), attribute) if kind in ROUTERS else None
 
 
 def class_sources(row: str) -> list[ast.ClassDef]:
@@ -68,18 +86,13 @@ def class_sources(row: str) -> list[ast.ClassDef]:
     return found
 
 
-def declares_oracle(classes: list[ast.ClassDef]) -> bool:
-    """Tell whether the first class of a line of descent that says `oracle = ...` says True."""
-    values = (
-        value for node in classes for value in map(_oracle_value, node.body) if value is not None
-    )
-    return next(values, False)
-
-
-def _oracle_value(statement: ast.stmt) -> bool | None:
-    if not isinstance(statement, ast.AnnAssign | ast.Assign):
-        return None
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    if not any(isinstance(target, ast.Name) and target.id == "oracle" for target in targets):
-        return None
-    return bool(statement.value.value) if isinstance(statement.value, ast.Constant) else None
+def constant(classes: list[ast.ClassDef], attribute: str) -> Any:
+    """Return the constant that the first class of a line of descent gives an attribute, or None."""
+    for statement in (statement for node in classes for statement in node.body):
+        if not isinstance(statement, ast.AnnAssign | ast.Assign):
+            continue
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        named = any(isinstance(target, ast.Name) and target.id == attribute for target in targets)
+        if named and isinstance(statement.value, ast.Constant):
+            return statement.value.value
+    return None

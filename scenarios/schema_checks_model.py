@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scenarios import paths
+from scenarios.catalogue import is_gated, parameters
 from scenarios.schema_checks import Finding, repeated
 from scenarios.schema_fleet import MergedPlan, RouterPlan, SinglePlan, TopKPlan
 from scenarios.schema_traffic import DirichletMix, ExplicitMix, NewTask, Trace
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
 ModelCheck: TypeAlias = "Callable[[Scenario, ModelCard | None], Iterator[Finding]]"
 NONE = "none"
-_GATED = {"top-k": None, "top1": 1, "top2": 2}
-# routers of moedge that take parameters; the others take none, and third parties' check their own
-_PARAMS = {
-    "tanbr": "agents.routers.tanbr.config:TanbrParams",
-    "top-k": "agents.routers.static:TopKParams",
-}
 _NEEDS_MODEL = frozenset({"accuracy", "regret", "useful_per_s"})
 
 
@@ -102,9 +97,10 @@ def check_policies(scenario: Scenario, card: ModelCard | None) -> Iterator[Findi
             yield Finding(path, f"router {policy.kind!r}: {needs}")
             continue
         yield from _check_params(policy, path)
-        k = policy.k if policy.kind == "top-k" else _GATED.get(policy.kind)
-        if card is not None and k is not None and k > card.experts:
-            yield Finding((*path, "k"), f"expected at most {card.experts} experts, found {k}")
+        k = policy.all_params.get("k", 0) if is_gated(policy.kind) else 0
+        if card is not None and isinstance(k, int) and k > card.experts:
+            place = (*path, "k") if policy.k is not None else (*path, "params", "k")
+            yield Finding(place, f"expected at most {card.experts} experts, found {k}")
     if scenario.model is not None and not scenario.policies:
         yield Finding(("policies",), "expected at least one policy")
 
@@ -117,23 +113,31 @@ def _check_params(policy: Policy, path: Path) -> Iterator[Finding]:
             yield Finding(
                 (*path, "params", key), f"given twice; the other is {key!r} of the policy"
             )
-    for key, value in policy.params.items():
-        try:
-            _check_param(policy.kind, key, value)
-        except InputError as error:
-            yield Finding((*path, "params", key), str(error))
+    said = _complaint(policy.kind, policy.params)
+    alone = {key: _complaint(policy.kind, {key: value}) for key, value in policy.params.items()}
+    if said and not any(alone.values()):  # two values that do not go together
+        yield Finding((*path, "params"), said)
+    for key, wrong in alone.items() if said else ():
+        if wrong:
+            yield Finding((*path, "params", key), wrong)
 
 
-def _check_param(router: str, key: str, value: Any) -> None:
+def _complaint(router: str, params: Mapping[str, Any]) -> str:
+    """Say what is wrong with parameters, empty if nothing is; third parties' check their own."""
     from agents.routers import ROUTERS
-    from agents.routers.params import parse
+    from agents.routers.params import parse, refuse_params
 
-    row = _PARAMS.get(router)
-    if row is not None:
-        module, _, name = row.partition(":")
-        parse(getattr(import_module(module), name), {key: value}, router)
-    elif ROUTERS.get(router, "").startswith("agents."):
-        raise UnknownName(f"parameter of router {router}", key, ())
+    if not ROUTERS.get(router, "").startswith("agents."):
+        return ""
+    module, _, name = parameters(router).partition(":")
+    try:
+        if module:
+            parse(getattr(import_module(module), name), params, router)
+        else:
+            refuse_params(params, router)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 # --- plans, tasks ----------------------------------------------------------------------------
@@ -258,7 +262,7 @@ def _check_fit(group: Group, path: Path, cost: Any, scenario: Scenario) -> Itera
     units = cost.experts * cost.layers if group.cache == "all" else group.servers
     gated_bytes = one_bytes + units * cost.expert_bytes
     fixed, routed = isinstance(group.plan, TopKPlan), isinstance(group.plan, RouterPlan)
-    gated = any(p.kind in _GATED and p.cache is None for p in scenario.policies)
+    gated = any(is_gated(p.kind) and p.cache is None for p in scenario.policies)
     if gated_bytes > has_bytes and (fixed or (routed and gated)):
         advice = "; `cache: lru` keeps only part of the experts" if group.cache == "all" else ""
         said = f"gated plans do not fit: they need {_of(gated_bytes, has_bytes)}{advice}"

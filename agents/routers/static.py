@@ -82,6 +82,9 @@ class TopKParams:
 class TopKPlan(FixedPlan):
     """The sparse MoE as trained: every token visits its k best experts by the gate."""
 
+    gated: ClassVar[bool] = True
+    parameters: ClassVar[str] = "agents.routers.static:TopKParams"
+
     def __init__(self, setup: BlockSetup) -> None:
         chosen = parse(TopKParams, setup.params, "top-k")
         if chosen.k > setup.experts:
@@ -97,6 +100,8 @@ class Top1(FixedPlan):
     Source: Fedus et al. 2021 (Switch Transformer). Deviation: none.
     """
 
+    gated: ClassVar[bool] = True
+
     def __init__(self, setup: BlockSetup) -> None:
         refuse_params(setup.params, "top1")
         super().__init__(setup, TopK(1))
@@ -107,6 +112,8 @@ class Top2(FixedPlan):
 
     Source: Jiang et al. 2024 (Mixtral, arXiv 2401.04088). Deviation: none.
     """
+
+    gated: ClassVar[bool] = True
 
     def __init__(self, setup: BlockSetup) -> None:
         refuse_params(setup.params, "top2")

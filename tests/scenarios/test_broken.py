@@ -206,6 +206,16 @@ BROKEN = {
             "x.yaml:13:5: policies.2: label 'b' exists already (policies.1)",
         ],
     ),
+    "parameters of a router that do not go together": (
+        MODEL + "policies:\n  - {kind: tanbr, params: {records: 20, alarm_keep: 30}}\n"
+        "  - {kind: tanbr, label: b, params: {records: 9000, alarm_keep: 5000}}\n"
+        "  - {kind: top-k, params: {k: 9}}\n",
+        [
+            "x.yaml:11:27: policies.0.params: router tanbr: alarm_keep: expected at most 20 "
+            "(records), found 30",
+            "x.yaml:13:31: policies.2.params.k: expected at most 8 experts, found 9",
+        ],
+    ),
     "batches larger than the queue": (
         changed(QUEUE, "count: 2", "capacity: 4, batch: {max_size: 8}"),
         ["x.yaml:6:50: nodes.0.batch.max_size: expected at most the capacity (4), found 8"],

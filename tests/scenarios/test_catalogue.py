@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from scenarios.catalogue import catalogue, class_sources, is_oracle, registries
+from scenarios.catalogue import (
+    catalogue,
+    class_sources,
+    is_gated,
+    is_oracle,
+    parameters,
+    registries,
+)
 
 ROWS = {(row["kind"], row["name"]): row for row in catalogue()}
 
@@ -19,6 +29,28 @@ def test_every_row_of_every_registry_is_listed_with_a_sentence() -> None:
 def test_the_oracle_mark_agrees_with_the_class(kind: str) -> None:
     pytest.importorskip("torch")
     assert is_oracle(kind) == registries()[0].load(kind).oracle
+
+
+@pytest.mark.parametrize("kind", sorted(registries()[0]))
+def test_what_is_read_from_the_source_is_what_the_class_says(kind: str) -> None:
+    pytest.importorskip("torch")
+    router = registries()[0].load(kind)
+    assert is_gated(kind) == getattr(router, "gated", False)
+    assert parameters(kind) == getattr(router, "parameters", "")
+
+
+def test_a_check_of_parameters_loads_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from importlib import import_module\n"
+        "from scenarios.catalogue import parameters, registries\n"
+        "for kind in registries()[0]:\n"
+        "    module, _, name = parameters(kind).partition(':')\n"
+        "    assert not module or getattr(import_module(module), name)()\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_an_unknown_row_is_no_oracle_and_a_missing_file_is_no_error() -> None:

@@ -47,6 +47,7 @@ class Tanbr:
     """
 
     oracle: ClassVar[bool] = False
+    parameters: ClassVar[str] = "agents.routers.tanbr.config:TanbrParams"
     learns: ClassVar[bool] = True
 
     def __init__(self, setup: BlockSetup) -> None:
