@@ -6,7 +6,7 @@ requests and the oracle table only.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +14,15 @@ import torch
 
 from agents.moe.cards import checkpoint_dir
 from agents.moe.check import Landscape, check, require
-from agents.moe.checkpoint import Tables, save, weights_digest
-from agents.moe.clusters import assign, kmeans, pool_embeddings, token_weights
+from agents.moe.checkpoint import Checkpoint, Tables, save, weights_digest
+from agents.moe.clusters import assign, fit, pool_embeddings
 from agents.moe.model import Encoder, backbone_params, expert_params
-from agents.moe.recipe import Recipe, recipe_hash
+from agents.moe.recipe import Recipe, recipe_from, recipe_hash
 from agents.moe.scoring import MergedScorer
+from agents.moe.suites import load as load_suite
 from agents.moe.tables import Count, calibration_weights, count_by_group, oracle_table
 from agents.moe.train import Progress, Trained, silent, train
+from sim.errors import InputError
 from sim.ports import ModelCard
 from sim.rng import Streams
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agents.moe.suites import Split, Suite
-    from sim.arrays import AnyArray, FloatArray, IntArray
+    from sim.arrays import BoolArray, FloatArray, IntArray
 
 ORACLE_ROWS = 3900  # with them the shipped `stream` stays below 1 MB
 
@@ -73,10 +75,38 @@ def build_checkpoint(
     landscape = check(trained.model, trained.suite, progress)
     if refuse:
         require(landscape)
-    tables = _tables(trained, oracle, progress)
+    table = _oracle(trained.model, trained.suite, oracle, Streams(recipe.seed), progress)
+    tables = _tables(trained, table, progress)
     card = _card(trained, {"check": landscape.summary(), "oracle_rows": oracle})
     path = save(out_dir or checkpoint_dir(recipe), card, trained.model, tables)
     return Built(path, card, landscape, trained.cpu_s)
+
+
+def retabulate(checkpoint: Checkpoint, folder: Path) -> Path:
+    """Write a checkpoint again with tables as this version makes them; nothing is trained.
+
+    Weights and oracle table are kept as they are, all else is computed from the recipe's data.
+
+    Args:
+        checkpoint: A checkpoint whose card carries its recipe.
+        folder: Where the files go; may be where they came from.
+
+    Returns:
+        The path of the new `.safetensors` file.
+
+    Raises:
+        InputError: The recipe's data are not those that the checkpoint was made with.
+    """
+    card, old = checkpoint.card, checkpoint.tables
+    recipe = recipe_from(card.trained["recipe"])
+    trained = Trained(recipe, load_suite(recipe), checkpoint.model, True, 0.0)
+    tables = _tables(trained, (old.oracle_weights, old.oracle_correct))
+    if not np.array_equal(tables.inputs, old.inputs) or not np.array_equal(
+        tables.labels, old.labels
+    ):
+        raise InputError(f"checkpoint {card.name}: this version draws other data for its recipe")
+    about = {**card.trained, "recipe": asdict(recipe), "hash": recipe_hash(recipe)}
+    return save(folder, replace(card, trained=about), checkpoint.model, tables)
 
 
 def _card(trained: Trained, found: Mapping[str, Any]) -> ModelCard:
@@ -102,49 +132,39 @@ def _card(trained: Trained, found: Mapping[str, Any]) -> ModelCard:
     )
 
 
-def _tables(trained: Trained, oracle: int, progress: Progress) -> Tables:
-    """Compute everything that ships beside the weights."""
+def _tables(
+    trained: Trained, oracle: tuple[FloatArray, IntArray], progress: Progress = silent
+) -> Tables:
+    """Compute everything that ships beside the weights; `oracle` has merges and right answers."""
     model, suite, recipe = trained.model, trained.suite, trained.recipe
-    streams = Streams(recipe.seed)
     inputs, labels, _ = suite.service.flat()
     known, _, task = suite.calibration.flat()
-    importance, centroids, cluster = _fit_clusters(model, known, recipe.clusters, streams)
-    weights, correct = _calibrate(model, suite.calibration, cluster, recipe.clusters, progress)
-    best_weights, best_correct = _oracle(model, suite, oracle, streams, progress)
+    found = fit(model, known, recipe.clusters, Streams(recipe.seed).stream("clusters"))
+    weights, hits = _calibrate(model, suite.calibration, progress)
+    correct = count_by_group(hits, found.cluster, recipe.clusters)
     counts = np.zeros((recipe.clusters, len(suite.tasks)), np.int32)
-    np.add.at(counts, (cluster, task), 1)
-    service_cluster = assign(pool_embeddings(model, inputs, importance), centroids)
+    np.add.at(counts, (found.cluster, task), 1)
+    embeddings = pool_embeddings(model, inputs, found.token_weights)
     return Tables(
         inputs=inputs,
         labels=labels.astype(np.uint8),
-        token_weights=importance.astype(np.float32),
-        centroids=centroids.astype(np.float32),
-        cluster_of=service_cluster.astype(np.uint8),
+        token_weights=found.token_weights.astype(np.float32),
+        centroids=found.centroids.astype(np.float32),
+        cluster_of=assign(embeddings, found.centroids).astype(np.uint8),
         cluster_task_count=counts,
         calibration_weights=weights.astype(np.float32),
         calibration_correct=correct.astype(np.int32),
         task_to_expert=np.eye(len(suite.tasks), dtype=np.float32),  # branch t trained expert t
-        oracle_weights=best_weights.astype(np.float32),
-        oracle_correct=best_correct.astype(np.uint16),
+        oracle_weights=oracle[0].astype(np.float32),
+        oracle_correct=oracle[1].astype(np.uint16),
+        item_inputs=known,
+        item_task=task.astype(np.uint8),
+        item_hits=np.packbits(hits, axis=1),
     )
 
 
-def _fit_clusters(
-    model: Encoder, inputs: AnyArray, clusters: int, streams: Streams
-) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Return token weights, centroids as stored, and each input's cluster. No label is read."""
-    tokens = model.shape.kind == "tokens"
-    weights = token_weights(inputs, model.shape.vocab) if tokens else np.ones(1)
-    points = pool_embeddings(model, inputs, weights)
-    found = kmeans(points, clusters, streams.stream("clusters"))
-    centroids = found.astype(np.float32).astype(np.float64)
-    return weights, centroids, assign(points, centroids)
-
-
-def _calibrate(
-    model: Encoder, split: Split, cluster: IntArray, clusters: int, progress: Progress
-) -> tuple[FloatArray, IntArray]:
-    """Count right answers per cluster for every warm-start merge."""
+def _calibrate(model: Encoder, split: Split, progress: Progress) -> tuple[FloatArray, BoolArray]:
+    """Return the warm-start merges (C, E) and which items each answers right, (C, N)."""
     inputs, labels, _ = split.flat()
     scorer, truth = MergedScorer(model, torch.from_numpy(inputs)), torch.from_numpy(labels)
     weights = calibration_weights(model.shape.experts)
@@ -152,7 +172,7 @@ def _calibrate(
     for i, row in enumerate(weights):
         hits.append(scorer.correct(scorer.merge(row.tolist()), truth, range(len(truth))))
         progress("calibration", i + 1, len(weights))
-    return weights, count_by_group(np.stack(hits), cluster, clusters)
+    return weights, np.stack(hits)
 
 
 def _oracle(

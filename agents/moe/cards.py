@@ -20,7 +20,8 @@ from sim.ports import ModelCard
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = "moedge-checkpoint/1"
+FORMAT = "moedge-checkpoint/2"
+FORMAT_BARE = "moedge-checkpoint/1"  # without calibration items: only its own clusters
 BUILTIN = Path(__file__).parent / "builtin"
 _SCHEME = "builtin:"
 _HEADER_LIMIT_BYTES = 1 << 20
@@ -52,6 +53,7 @@ class Header:
     shape: ModelShape
     file_bytes: int
     file_sha256: str
+    format: str = FORMAT
 
 
 def cache_dir() -> Path:
@@ -127,13 +129,13 @@ def read_header(path: Path) -> Header:
     """
     file = path.with_suffix(".json")
     raw = _header_json(file)
-    if raw.get("format") != FORMAT:
-        raise InputError(f"{file}: format: expected {FORMAT!r}, found {raw.get('format')!r}")
+    version = raw.get("format")
+    if version not in (FORMAT, FORMAT_BARE):
+        raise InputError(f"{file}: format: expected {FORMAT!r}, found {version!r}")
     card = _card(raw.get("card"), f"{file}: card")
     shape = _shape(raw.get("shape"), f"{file}: shape")
-    header = Header(
-        card, shape, _int(raw, "file_bytes", str(file)), _text(raw, "file_sha256", str(file))
-    )
+    size, total = _int(raw, "file_bytes", str(file)), _text(raw, "file_sha256", str(file))
+    header = Header(card, shape, size, total, version)
     _agree(header, file)
     return header
 
@@ -142,7 +144,7 @@ def write_header(path: Path, header: Header) -> None:
     """Write the JSON header beside a `.safetensors` file, atomically."""
     card = {f.name: getattr(header.card, f.name) for f in fields(ModelCard)}
     body = {
-        "format": FORMAT,
+        "format": header.format,
         "card": {**card, "trained": dict(header.card.trained)},
         "shape": asdict(header.shape),
         "file_bytes": header.file_bytes,

@@ -6,6 +6,7 @@ their task's cluster, 95 % with token weights; labels chose this pooling once, t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,31 @@ if TYPE_CHECKING:
 _SMOOTH = 1e-3
 _RESTARTS = 10
 _ROUNDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Clusters of some inputs; arrays hold what their stored float32 form holds."""
+
+    token_weights: FloatArray  # (vocab,); (1,) for patches
+    centroids: FloatArray  # (V, D)
+    cluster: IntArray  # (N,), of the inputs fitted on
+
+
+def fit(model: Encoder, inputs: AnyArray, clusters: int, rng: np.random.Generator) -> Fit:
+    """Cluster inputs by their pooled embeddings; no label is read.
+
+    Args:
+        model: Whose embedding table is used.
+        inputs: What to cluster, (N, T) or (N, T-1, patch), uint8.
+        clusters: V.
+        rng: Draws the starting centroids.
+    """
+    tokens = model.shape.kind == "tokens"
+    weights = token_weights(inputs, model.shape.vocab) if tokens else np.ones(1)
+    points = pool_embeddings(model, inputs, weights)
+    centroids = kmeans(points, clusters, rng).astype(np.float32).astype(np.float64)
+    return Fit(weights, centroids, assign(points, centroids))
 
 
 def token_weights(inputs: AnyArray, vocab: int) -> FloatArray:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Part of the hash: raise it when the suites, the training or the tables change what they produce.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,9 @@ class Recipe:
     calibration_items: int = 512
     service_items: int = 512
     clusters: int = 8
+    # a multiple of the tasks, None: one per task; expert e learns task e modulo the tasks, and
+    # each expert of a task has its own part of that task's training items
+    experts: int | None = None
 
     def __post_init__(self) -> None:
         for field in ("overlap", "aware"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ import torch
 
 from agents.moe.cards import resolve
 from agents.moe.checkpoint import Checkpoint, load
+from agents.moe.context import context
 from agents.moe.scoring import MergedScorer, chunks, judge, score_gated
+from sim.config import ClusterSpec
 from sim.errors import InputError, ShapeError
 from sim.plans import Plan, TopK, merge_weights
 from sim.ports import Calibration, ModelCard, Oracle, PlanProfile
@@ -22,26 +25,33 @@ if TYPE_CHECKING:
 
 _GATES = ("learned",)
 _MERGES_KEPT = 64  # premerged layers of the default model take 75 kB per plan
+_SHIPPED = ClusterSpec()
 
 
 class Runtime:
     """A loaded checkpoint with its service pool. Sets torch to one thread.
 
     Input ids are global: the tasks' service inputs, concatenated in task order. P inputs, V
-    clusters, M tasks.
+    clusters, M tasks, D width. `card.clusters` counts the clusters in force.
 
     Args:
         checkpoint: A checked checkpoint; use `Runtime.load` for a reference.
+        clusters: Which pseudo-tasks to tell apart.
+
+    Raises:
+        InputError: The checkpoint cannot give such clusters.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, clusters: ClusterSpec = _SHIPPED) -> None:
         torch.set_num_threads(1)
-        tables = checkpoint.tables
-        self.card: ModelCard = checkpoint.card
-        self.calibration: Calibration = tables.calibration()
+        tables, about = checkpoint.tables, context(checkpoint, clusters)
+        self.card: ModelCard = replace(checkpoint.card, clusters=len(about.centroids))
+        self.calibration: Calibration = about.calibration
         self.oracle: Oracle | None = tables.oracle(self.card.pool_sizes)
-        self.cluster_of: IntArray = tables.cluster_of.astype(np.int64)
-        self.cluster_to_task: FloatArray = tables.cluster_to_task()
+        self.cluster_of: IntArray = about.cluster_of
+        self.cluster_to_task: FloatArray = about.cluster_to_task
+        self.embeddings: FloatArray = about.embeddings  # (P, D), what clusters are told apart by
+        self.centroids: FloatArray = about.centroids  # (V, D)
         self.task_of: IntArray = checkpoint.task_of()
         self._model = checkpoint.model
         self._inputs = torch.tensor(tables.inputs)
@@ -50,13 +60,13 @@ class Runtime:
         self._merge = lru_cache(maxsize=_MERGES_KEPT)(self._scorer.merge)
 
     @classmethod
-    def load(cls, reference: str) -> Runtime:
+    def load(cls, reference: str, clusters: ClusterSpec = _SHIPPED) -> Runtime:
         """Load `builtin:<name>`, a checkpoint folder or a `.safetensors` file.
 
         Raises:
-            InputError: There is no such checkpoint, or it is damaged.
+            InputError: There is no such checkpoint, it is damaged, or it cannot give the clusters.
         """
-        return cls(load(resolve(reference)))
+        return cls(load(resolve(reference)), clusters)
 
     def score_merged(
         self, weights: Sequence[float], inputs: IntArray

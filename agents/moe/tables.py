@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.arrays import AnyArray, FloatArray, IntArray
 from sim.errors import InputError
+from sim.ports import Calibration
 
 if TYPE_CHECKING:
     from agents.moe.train import Progress
@@ -40,6 +41,22 @@ def calibration_weights(experts: int) -> FloatArray:
 def count_by_group(hits: AnyArray, group: IntArray, groups: int) -> IntArray:
     """Count right answers per group; hits (C, P), group (P,) -> (C, groups)."""
     return np.stack([np.bincount(group, row, groups) for row in hits]).astype(np.int64)
+
+
+def warm_start(weights: AnyArray, correct: AnyArray, count: AnyArray) -> Calibration:
+    """Turn counts into what routers may know beforehand.
+
+    A cluster without items has count 0 and each merge's mean over all items as its reward.
+
+    Args:
+        weights: Merges, (C, E).
+        correct: Right answers, (C, V).
+        count: Items per cluster, (V,), some positive.
+    """
+    items = count.astype(np.float64)
+    mean = correct.sum(1, keepdims=True) / items.sum()
+    reward = np.where(items > 0.0, correct / np.maximum(items, 1.0), mean)
+    return Calibration(weights.astype(np.float64), reward, items, items / items.sum())
 
 
 def oracle_table(

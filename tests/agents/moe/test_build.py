@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from agents.moe.build import build_checkpoint
-from agents.moe.checkpoint import load, weights_digest
+from agents.moe.build import build_checkpoint, retabulate
+from agents.moe.cards import BUILTIN, read_card
+from agents.moe.checkpoint import Tables, load, weights_digest
 from agents.moe.clusters import assign, pool_embeddings
 from sim.errors import InputError
 
@@ -24,6 +26,34 @@ def test_the_same_recipe_gives_the_same_file(built: Built, recipe: Recipe, tmp_p
     again = build_checkpoint(recipe, tmp_path, oracle=60, refuse=False)
     assert again.path.read_bytes() == built.path.read_bytes()
     assert again.card == built.card
+
+
+def test_tables_made_again_are_the_same(built: Built, tmp_path: Path) -> None:
+    again = retabulate(load(built.path), tmp_path)
+    assert again.read_bytes() == built.path.read_bytes()
+    assert read_card(str(again)) == built.card
+
+
+def test_tables_of_other_data_are_refused(built: Built, tmp_path: Path) -> None:
+    checkpoint = load(built.path)
+    made_with = {**checkpoint.card.trained["recipe"], "data_seed": 5}
+    card = replace(checkpoint.card, trained={**checkpoint.card.trained, "recipe": made_with})
+    with pytest.raises(InputError, match="this version draws other data for its recipe"):
+        retabulate(replace(checkpoint, card=card), tmp_path)
+
+
+def test_the_shipped_tables_are_those_of_its_recipe(tmp_path: Path) -> None:
+    """Weights are exact everywhere; what they answer may differ in the last bits elsewhere."""
+    old = load(BUILTIN / "stream.safetensors")
+    new = load(retabulate(old, tmp_path))
+    assert new.card == old.card
+    for name in Tables.__dataclass_fields__:
+        ours, theirs = getattr(old.tables, name), getattr(new.tables, name)
+        assert ours.shape == theirs.shape
+        if name in ("inputs", "labels", "item_inputs", "item_task", "oracle_correct"):
+            assert (ours == theirs).all()
+    gap = np.abs(old.tables.calibration_correct - new.tables.calibration_correct)
+    assert gap.max() <= 4
 
 
 def test_a_useless_landscape_is_refused(cache: Path, recipe: Recipe, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_header_survives_writing_and_reading(tmp_path: Path) -> None:
     [
         (
             lambda h: h.update(format="moedge-checkpoint/0"),
-            "format: expected 'moedge-checkpoint/1'",
+            "format: expected 'moedge-checkpoint/2'",
         ),
         (lambda h: h.pop("card"), "card: expected an object, found NoneType"),
         (lambda h: h["card"].pop("tasks"), r"missing keys \['tasks'\], unknown keys \[\]"),
@@ -146,6 +146,7 @@ def test_the_hash_changes_with_every_field() -> None:
         "name": "other",
         "heads": 3,
         "overlap": 0.25,
+        "experts": 16,
         "aware": 0.25,
         "dense_lr": 0.1,
         "branch_lr": 0.1,

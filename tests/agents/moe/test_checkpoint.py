@@ -50,7 +50,7 @@ def test_loading_gives_back_what_was_saved(built: Built, tmp_path: Path) -> None
 
 def test_the_shipped_checkpoint_is_small_and_sound() -> None:
     files = [BUILTIN / "stream.safetensors", BUILTIN / "stream.json"]
-    assert sum(f.stat().st_size for f in files) < 1_000_000
+    assert sum(f.stat().st_size for f in files) < 1_100_000
     checkpoint = load(files[0])
     assert checkpoint.card.digest == weights_digest(checkpoint.model)
     assert len(checkpoint.tables.oracle_weights) >= 1000
@@ -77,6 +77,12 @@ def test_the_shipped_checkpoint_is_small_and_sound() -> None:
             lambda a: a.update(oracle_correct=a["oracle_correct"][1:]),
             "oracle_correct: expected one",
         ),
+        (lambda a: a["item_inputs"].fill(255), "item_inputs: expected values below 202"),
+        (lambda a: a["item_task"].fill(1), "item_task: does not add up to cluster_task_count"),
+        (lambda a: a["item_hits"].fill(255), "item_hits: does not add up to calibration_correct"),
+        (lambda a: a.update(item_inputs=a["item_inputs"][1:]), "item_inputs: expected 320 rows"),
+        (lambda a: a.update(item_hits=a["item_hits"][:, 1:]), "item_hits: does not add up"),
+        (lambda a: a.pop("item_hits"), r"missing tensors \['item_hits'\]"),
         (lambda a: a["model.head.weight"].fill(0.5), "the weights do not match card.digest"),
     ],
 )

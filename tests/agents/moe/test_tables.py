@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.moe.tables import calibration_weights, count_by_group, oracle_table
+from agents.moe.tables import calibration_weights, count_by_group, oracle_table, warm_start
 from agents.moe.train import silent
 from sim.errors import InputError
 from sim.rng import Streams
@@ -25,6 +25,14 @@ def test_calibration_rows_are_vertices_uniform_and_pairs() -> None:
     np.testing.assert_allclose(rows.sum(1), 1.0)
     assert sorted(np.count_nonzero(rows, axis=1).tolist()) == [1] * 8 + [2] * 28 + [8]
     assert len({tuple(row) for row in rows}) == 37
+
+
+def test_a_cluster_without_items_is_expected_to_be_average() -> None:
+    correct, count = np.array([[3, 0, 1], [6, 0, 2]]), np.array([6, 0, 2])
+    known = warm_start(np.eye(2), correct, count)
+    np.testing.assert_allclose(known.reward, [[0.5, 0.5, 0.5], [1.0, 1.0, 1.0]])
+    assert known.count.tolist() == [6.0, 0.0, 2.0]
+    assert known.prior.tolist() == [0.75, 0.0, 0.25]
 
 
 def test_the_table_finds_known_optima() -> None:
