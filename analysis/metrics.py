@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Direction = Literal["lower", "higher", "none"]
-Unit = Literal["s", "bytes", "share", "points", "per_s", "j", "flop", "count"]
+Unit = Literal["s", "bytes", "share", "points", "per_s", "j", "flop", "slots", "count"]
 
 _SCALES: Mapping[Unit, tuple[tuple[float, str], ...]] = {
     "s": ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
@@ -24,6 +24,7 @@ _SCALES: Mapping[Unit, tuple[tuple[float, str], ...]] = {
     "per_s": ((1e6, "M/s"), (1e3, "k/s"), (1.0, "/s")),
     "j": ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ")),
     "flop": ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1.0, "FLOP")),
+    "slots": ((1.0, "slots"),),
     "count": ((1.0, ""),),
 }
 # seconds stay seconds up to two minutes, since "1.7 min" is read worse than "100 s"
@@ -163,6 +164,34 @@ METRICS: tuple[Metric, ...] = (
         "best merge minus reward, mean over node-slots with service",
     ),
     Metric(
+        "regret_early",
+        "Early regret",
+        "points",
+        "lower",
+        "regret over each node's first 50 slots with service",
+    ),
+    Metric(
+        "regret_late",
+        "Late regret",
+        "points",
+        "lower",
+        "regret over the last quarter of each node's slots with service",
+    ),
+    Metric(
+        "regret_expected_mean",
+        "Expected regret",
+        "points",
+        "lower",
+        "best merge minus the plan's expected reward, mean over the sampled node-slots",
+    ),
+    Metric(
+        "regret_fixed_mean",
+        "Regret of the best fixed merge",
+        "points",
+        "none",
+        "of each node's best fixed merge in hindsight, on what this policy served",
+    ),
+    Metric(
         "memory_peak_bytes",
         "Peak memory",
         "bytes",
@@ -187,6 +216,48 @@ METRICS: tuple[Metric, ...] = (
         "share",
         "lower",
         "total variation, router's estimate to the mix served",
+    ),
+    Metric(
+        "context_floor_mean",
+        "Sampling floor of it",
+        "share",
+        "none",
+        "context error that a perfect estimate would have, by the luck of the draw",
+    ),
+    Metric(
+        "drift_delay_slots",
+        "Detection delay",
+        "slots",
+        "lower",
+        "from a true change to its first detection, mean over those detected",
+    ),
+    Metric(
+        "drift_missed",
+        "Missed changes",
+        "share",
+        "lower",
+        "true changes without a detection within 30 slots",
+    ),
+    Metric(
+        "drift_false_per_1000",
+        "False alarms",
+        "count",
+        "lower",
+        "detections without a true change in the 30 slots before, per 1000 node-slots",
+    ),
+    Metric(
+        "drift_recovered",
+        "Recovered",
+        "share",
+        "higher",
+        "true changes after which regret came back to what it was, within 2 points",
+    ),
+    Metric(
+        "drift_recovery_slots",
+        "Recovery time",
+        "slots",
+        "lower",
+        "slots until ten served slots lose what was usual before the change, median",
     ),
     Metric(
         "decision_share",

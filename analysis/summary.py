@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.drift import drift_facts
+from analysis.quality import quality
 from sim.records import DROPS, Table, Tables
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
     it is dropped.
 
     `regret_*` are over node-slots of routed nodes with service, equal weight each: best merge
-    minus reward, or minus the plan's expected reward on the seeded sample. `memory_*` are over
+    minus reward, or minus the plan's expected reward on the seeded sample (`analysis.quality`);
+    `drift_*` are in `analysis.drift`. `memory_*` are over
     routed nodes, `utilisation` too (over all serving nodes where none is routed), the latter up to
     the end of arrivals.
 
@@ -58,7 +61,8 @@ def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = _counts(requests)
     out |= _latency(requests)
     out |= _usefulness(requests, float(meta["duration_s"]))
-    out |= _quality(tables.get("slots", {}), routed)
+    out |= quality(tables, meta, routed)
+    out |= drift_facts(tables.get("drift", {}), tables.get("slots", {}), routed)
     out |= memory_totals(tables.get("memory", {}), routed, float(meta["end_s"]))
     out |= _work(tables, meta, routed, out.pop("useful"))
     out["stable"] = not unstable
@@ -118,31 +122,6 @@ def _usefulness(requests: Table, duration_s: float) -> dict[str, float]:
         "accuracy": float((requests["correct"][scored] == 1).mean()) if scored.any() else math.nan,
         "useful": useful,
         "useful_per_s": useful / duration_s,
-    }
-
-
-# --- quality --------------------------------------------------------------------------------------
-
-
-def mean(values: AnyArray) -> float:
-    """Return the mean of the finite values, NaN when there are none."""
-    kept = values[np.isfinite(values)]
-    return float(kept.mean()) if len(kept) else math.nan
-
-
-def _quality(slots: Table, routed: list[int]) -> dict[str, float]:
-    if not slots:
-        names = ("regret_mean", "regret_total", "regret_expected_mean", "context_tv_mean")
-        return dict.fromkeys(names, math.nan)
-    kept = np.isin(slots["node"], routed) & (slots["served"] > 0)
-    best = slots["reward_best"][kept]
-    realised = best - slots["reward"][kept]
-    known = np.isfinite(realised)
-    return {
-        "regret_mean": mean(realised),
-        "regret_total": float(realised[known].sum()) if known.any() else math.nan,
-        "regret_expected_mean": mean(best - slots["reward_expected"][kept]),
-        "context_tv_mean": mean(slots["context_tv"][kept]),
     }
 
 

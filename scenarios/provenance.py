@@ -53,7 +53,7 @@ def code_version() -> str:
     """Return the release and 8 hex digits of the deciding sources, such as `0.1.0+3fa9c2d1`."""
     state = sha256()
     files = [path for room in _DECIDING for path in (_ROOT / room).rglob("*.py")]
-    files += [_ROOT / "analysis" / "summary.py"]
+    files += [_ROOT / "analysis" / f"{name}.py" for name in ("summary", "quality", "drift")]
     for path in sorted(files):
         if path.exists():
             state.update(
