@@ -11,6 +11,7 @@ from sim.compute.swap import Swap
 from sim.coupling import Coupling, Shards
 from sim.network.post import Post
 from sim.nodemix import NodeMixes
+from sim.plans import Blend
 from sim.records import DRIFTS
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Brains:
     def assumptions(self) -> list[str]:
         """Return what the report must say about the mapping of small model to architecture."""
         costs = [deployment.cost for deployment in self.deployments.values()]
-        gates = sorted({plan.k for plan in self.coupling.profiles.plans})
+        plans = self.coupling.profiles.plans
+        gates = sorted({plan.k for plan in plans if not isinstance(plan, Blend)})
         about_k = {cost.k_note(k): None for k in gates for cost in costs}
         return [*self.notes, *(note for note in about_k if note)]
 

@@ -20,7 +20,7 @@ from sim.compute.deployment import InForce
 from sim.compute.swap import DecisionRow, Swap, decision_s
 from sim.compute.touched import Masks, as_rows
 from sim.errors import HostError
-from sim.plans import Plan, TopK, uniform
+from sim.plans import Gated, Plan, uniform
 from sim.ports import (
     HostHandle,
     Message,
@@ -83,14 +83,14 @@ class Profiles:
 
     def __init__(self, host: HostHandle) -> None:
         self._host = host
-        self._rows: dict[TopK, list[Masks]] = {}
+        self._rows: dict[Gated, list[Masks]] = {}
 
     @property
-    def plans(self) -> Sequence[TopK]:
+    def plans(self) -> Sequence[Gated]:
         """Return the gated plans that were asked for, that is: that served."""
         return list(self._rows)
 
-    def __call__(self, plan: TopK) -> list[Masks]:
+    def __call__(self, plan: Gated) -> list[Masks]:
         """Return the masks of every service input under a plan."""
         if plan not in self._rows:
             profile = self._host.call("profile", plan).result()

@@ -147,3 +147,13 @@ def active_experts(plan: Plan, experts: int) -> int:
     """Count the experts whose parameters a plan needs to read when it is put in force."""
     weights = merge_weights(plan, experts)
     return experts if weights is None else sum(w > 0.0 for w in weights)
+
+
+def reachable(plan: Gated, experts: int) -> tuple[int, ...]:
+    """Return the experts that some request may need under a gated plan, ascending."""
+    return tuple(sorted(set(plan.experts))) if isinstance(plan, ByTask) else tuple(range(experts))
+
+
+def limited(plan: Plan) -> bool:
+    """Tell whether what a plan answers depends on the other requests of the batch."""
+    return isinstance(plan, TopK) and plan.capacity is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.compute.swap import DecisionRow, weights_row
-from sim.plans import Single, TopK
+from sim.plans import Plan, Single, is_gated
 from sim.records import DECISIONS, Table, Tables, columns, dtype
 
 if TYPE_CHECKING:
@@ -88,12 +88,18 @@ class Recorder:
     def _decision(self, plan_id: int) -> Row:
         row = self.decisions[plan_id]
         plan = row.plan
-        k = plan.k if isinstance(plan, TopK) else plan.expert if isinstance(plan, Single) else -1
         fixed = (
-            plan_id, row.slot, row.node, _kind(row), k, row.t_force_s, row.work_flop,
+            plan_id, row.slot, row.node, _kind(row), _k(plan), row.t_force_s, row.work_flop,
             row.read_bytes, row.moved_bytes, row.state_bytes, float(row.explored),
         )  # fmt: skip
         return fixed + weights_row(row, self.experts)
+
+
+def _k(plan: Plan | None) -> int:
+    """Return the column `k`: of a gated plan its k, of a single expert the expert."""
+    if plan is not None and is_gated(plan):
+        return plan.k
+    return plan.expert if isinstance(plan, Single) else -1
 
 
 def _kind(row: DecisionRow) -> int:

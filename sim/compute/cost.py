@@ -10,7 +10,8 @@ its arithmetic and its memory traffic. A batch's expert traffic follows the dist
 it touches, in the mean E (1 - (1 - k/E)^n) for n uniform tokens, never its size. Deviation: the
 experts that a layer's batch touches count as one roofline (as if tokens spread evenly over them),
 activations' traffic is left out, and the gate is charged as part of the backbone even where a
-merged expert makes it superfluous (d E of about 10^6 multiplications per layer).
+merged expert makes it superfluous (d E of about 10^6 multiplications per layer). Tokens that an
+expert's capacity turns away are charged as if they were served.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from sim.config import Architecture, Hardware
 from sim.errors import InputError, ShapeError
+from sim.plans import Blend, Gated, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +37,15 @@ class BatchCost:
     flop: float
     read_bytes: float
     per_layer_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Experts:
+    """What the experts of one group of layers do for a batch; kernels are per layer."""
+
+    flop: float
+    read_bytes: float
+    kernels: float
 
 
 def itself(card: ModelCard) -> Architecture:
@@ -105,6 +116,7 @@ class CostModel:
         self.usage_note = "" if architecture is None else self._note(card)
         self._computed_params = (big.backbone_params - big.embedding_params) / card.layers
         self._merged: dict[int, BatchCost] = {}
+        self._blended: dict[tuple[int, int], BatchCost] = {}
         self._gated: dict[tuple[int, int, tuple[int, ...]], BatchCost] = {}
 
     def _note(self, card: ModelCard) -> str:
@@ -134,8 +146,14 @@ class CostModel:
         """Price a batch of n requests through one expert per layer (merged or single)."""
         cost = self._merged.get(n)
         if cost is None:
-            cost = self._merged[n] = self._batch(n, 1, (1.0,) * self.layers)
+            cost = self._merged[n] = self._tokens(n, 1, (1.0,) * self.layers)
         return cost
+
+    def priced(self, plan: Gated, n: int, distinct: Sequence[int]) -> BatchCost:
+        """Price a batch of n requests under a gated plan that touches so many experts, (L,)."""
+        if isinstance(plan, Blend):
+            return self.blended(n, plan.k)
+        return self.gated(n, plan.k, distinct)
 
     def gated(self, n: int, k: int, distinct: Sequence[int]) -> BatchCost:
         """Price a batch of n requests whose tokens visit k experts each.
@@ -152,7 +170,33 @@ class CostModel:
         key = (n, k, tuple(distinct))
         cost = self._gated.get(key)
         if cost is None:
-            cost = self._gated[key] = self._batch(n, k, self._touched(n, k, key[2]))
+            cost = self._gated[key] = self._tokens(n, k, self._touched(n, k, key[2]))
+        return cost
+
+    def blended(self, n: int, k: int) -> BatchCost:
+        """Price a batch of n requests, each served by its own merge of k experts per layer.
+
+        Raises:
+            ShapeError: k is outside 1..E.
+
+        Source: SMEAR (arXiv 2306.03745), MEO (arXiv 2310.09832): 2 P FLOP per token and 2 k P per
+            request and layer for experts of P parameters. Ours: a request reads its k experts,
+            writes their average and reads it back, (k + 2) P parameters, in one kernel per request
+            and layer. Deviation: one matrix product for the merges of a whole batch would read
+            each expert once per batch; no implementation that we know of does. With more experts
+            than the small model, each of the k stands for as many as it does elsewhere.
+        """
+        if not 1 <= k <= self.experts:
+            raise ShapeError(f"blend: expected k in 1..{self.experts}, found {k}")
+        cost = self._blended.get((n, k))
+        if cost is None:
+            merged = k * self._spread
+            params = self.architecture.expert_params * self._repeat
+            tokens = n * self.architecture.tokens_per_request
+            layer = _Experts(
+                2.0 * params * (tokens + n * merged), self.staging_bytes * n * (merged + 2.0), n
+            )
+            cost = self._blended[n, k] = self._batch(n, (layer,) * self.layers)
         return cost
 
     def _touched(self, n: int, k: int, distinct: tuple[int, ...]) -> tuple[float, ...]:
@@ -165,21 +209,24 @@ class CostModel:
         most = n * self.architecture.tokens_per_request * k
         return tuple(min(d * self._spread, most) for d in distinct)
 
-    def _batch(self, n: int, k: int, touched: tuple[float, ...]) -> BatchCost:
+    def _tokens(self, n: int, k: int, touched: tuple[float, ...]) -> BatchCost:
+        """Price a batch whose tokens visit k experts each, so many distinct ones per layer."""
+        tokens = n * self.architecture.tokens_per_request
+        flop = 2.0 * self.architecture.expert_params * tokens * k * self._repeat
+        return self._batch(n, tuple(_Experts(flop, self.staging_bytes * t, t) for t in touched))
+
+    def _batch(self, n: int, experts: tuple[_Experts, ...]) -> BatchCost:
         """Sum the rooflines of backbone and experts over the groups of layers."""
         big, kernel_s = self.architecture, self.hardware.kernel_s
-        tokens = n * big.tokens_per_request
-        dense_flop = 2.0 * self._computed_params * tokens
+        dense_flop = 2.0 * self._computed_params * n * big.tokens_per_request
         dense_bytes = self._computed_params * big.bytes_per_param
         dense_s = self.seconds(dense_flop, dense_bytes) + big.layers / self.layers * kernel_s
-        expert_flop = 2.0 * big.expert_params * tokens * k * self._repeat
-        expert_bytes = [self.staging_bytes * t for t in touched]
         per_layer_s = tuple(
-            dense_s + self.seconds(expert_flop, size) + t * self._repeat * kernel_s
-            for t, size in zip(touched, expert_bytes, strict=True)
+            dense_s + self.seconds(e.flop, e.read_bytes) + e.kernels * self._repeat * kernel_s
+            for e in experts
         )
-        flop = self.layers * (dense_flop + expert_flop)
-        read_bytes = self.layers * dense_bytes + sum(expert_bytes)
+        flop = self.layers * dense_flop + sum(e.flop for e in experts)
+        read_bytes = self.layers * dense_bytes + sum(e.read_bytes for e in experts)
         return BatchCost(sum(per_layer_s), flop, read_bytes, per_layer_s)
 
     def merge_work(self, active: int) -> tuple[float, float, float]:
@@ -200,9 +247,14 @@ class CostModel:
         size_bytes = params * self.architecture.bytes_per_param
         return 2.0 * params, 3.0 * size_bytes, size_bytes
 
-    def activation_bytes(self, n: int) -> float:
-        """Return the working memory of a running batch of n requests."""
-        return n * self.architecture.activation_bytes
+    def activation_bytes(self, n: int, plan: Plan | None = None) -> float:
+        """Return the working memory of a running batch of n requests.
+
+        Under a blend each request also holds its own merged expert, of one layer at a time.
+        """
+        big = self.architecture
+        own_bytes = big.expert_params * big.bytes_per_param if isinstance(plan, Blend) else 0.0
+        return n * (big.activation_bytes + own_bytes)
 
     def kv_bytes(self, n: int) -> float:
         """Return the key-value memory of a running batch of n requests (0 for encoders)."""

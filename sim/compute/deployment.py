@@ -24,17 +24,17 @@ from sim.compute.storage import BY_PLAN, ExpertStore, Storage
 from sim.compute.touched import Masks, counts, union
 from sim.compute.walk import Walk
 from sim.errors import PlanRefused
-from sim.plans import Plan, TopK
+from sim.plans import Gated, Plan, is_gated, reachable
 from sim.units import format_bytes
 
 if TYPE_CHECKING:
     from sim.compute.cost import BatchCost, CostModel
     from sim.compute.station import Batch, Station
     from sim.config import NodeSpec
-    from sim.ports import ExpertCache
+    from sim.ports import ExpertCache, ExpertKey
     from sim.request import Requests
 
-Touches = Callable[[TopK], list[Masks]]  # replayed gate choices of a gated plan, by service input
+Touches = Callable[[Gated], list[Masks]]  # replayed gate choices of a gated plan, by service input
 
 
 @dataclass(slots=True)
@@ -79,8 +79,8 @@ class Deployment:
         self.storage = Storage(self.spec.hardware)
         self.preload = cache.preload
         self.store = ExpertStore(common.clock, ledger, self.storage, cache, cost.expert_bytes)
-        experts = range(common.experts)
-        self.units = [(layer, expert) for layer in range(common.layers) for expert in experts]
+        self._layers, self._experts = common.layers, common.experts
+        self._units: dict[tuple[int, ...], dict[ExpertKey, None]] = {}
         self.in_force: InForce | None = None
         self.loading: InForce | None = None  # the start plan, after a restart
         self.resume: Callable[[float], None] = _nobody  # told when idle, and when loaded
@@ -108,7 +108,7 @@ class Deployment:
         Raises:
             PlanRefused: Backbone, one merged expert and one request's activations do not fit.
         """
-        if isinstance(self.spec.plan, TopK):
+        if self.spec.plan is not None and is_gated(self.spec.plan):
             return  # `provision` knows what that needs
         need_bytes = self.cost.backbone_bytes + self.cost.merged_bytes + self._working_bytes(1)
         if need_bytes > self.ledger.budget_bytes:
@@ -117,26 +117,34 @@ class Deployment:
                 f"{format_bytes(need_bytes)}, memory is {format_bytes(self.ledger.budget_bytes)}"
             )
 
-    def gated_need_bytes(self) -> float:
+    def units(self, plan: Gated) -> dict[ExpertKey, None]:
+        """Return the (layer, expert) pairs that a gated plan may touch, in order."""
+        experts = reachable(plan, self._experts)
+        if experts not in self._units:
+            layers = range(self._layers)
+            self._units[experts] = {(layer, e): None for layer in layers for e in experts}
+        return self._units[experts]
+
+    def gated_need_bytes(self, plan: Gated) -> float:
         """Return the least memory a gated plan needs.
 
-        All experts, or with an evicting cache one per server.
+        All experts that it may touch, or with an evicting cache one per server.
         """
-        return self._need_bytes(TopK(1), self.spec.servers)
+        return self._need_bytes(plan, self.spec.servers)
 
     def _need_bytes(self, plan: Plan, servers: int) -> float:
         """Return the memory with which so many servers can run one request each under a plan."""
         fixed_bytes = self.cost.backbone_bytes + self.ledger.used_bytes[ROUTER] + self._owed_bytes
-        working_bytes = servers * self._working_bytes(1)
-        if not isinstance(plan, TopK):
+        working_bytes = servers * self._working_bytes(1, plan)
+        if not is_gated(plan):
             return fixed_bytes + working_bytes + self.cost.merged_bytes
-        units = len(self.units) if self.preload else servers
+        units = len(self.units(plan)) if self.preload else servers
         return fixed_bytes + working_bytes + units * self.cost.expert_bytes
 
-    def missing_bytes(self) -> float:
+    def missing_bytes(self, plan: Gated) -> float:
         """Return the bytes of experts to fetch before a gated plan takes force."""
-        missing = len(self.units) - len(self.store.resident) if self.preload else 0
-        return missing * self.cost.expert_bytes
+        wanted = self.units(plan) if self.preload else {}
+        return sum(key not in self.store.resident for key in wanted) * self.cost.expert_bytes
 
     # --- memory
 
@@ -151,7 +159,8 @@ class Deployment:
         size_bytes += self._owed_bytes
         if serving:
             running_bytes = used_bytes[ACTIVATIONS] + used_bytes[KV]
-            size_bytes += max(0.0, self._working_bytes(1) - running_bytes)
+            plan = None if self.in_force is None else self.in_force.plan
+            size_bytes += max(0.0, self._working_bytes(1, plan) - running_bytes)
         if self._streams():
             others_bytes = ledger.total_bytes - used_bytes[EXPERTS]
             if others_bytes + size_bytes + self.cost.expert_bytes > ledger.budget_bytes:
@@ -160,7 +169,7 @@ class Deployment:
 
     def _streams(self) -> bool:
         gated = self._gated_running > 0 or (
-            self.in_force is not None and isinstance(self.in_force.plan, TopK)
+            self.in_force is not None and is_gated(self.in_force.plan)
         )
         return gated and not self.preload
 
@@ -199,10 +208,10 @@ class Deployment:
         """Reserve memory for the backbone and a plan's weights; return the bytes."""
         cost, bytes_before = self.cost, self.ledger.total_bytes
         self.ledger.set(BACKBONE, cost.backbone_bytes, now_s)
-        if not isinstance(force.plan, TopK):
+        if not is_gated(force.plan):
             self.ledger.set(MERGED, cost.merged_bytes, now_s)
         elif self.preload:
-            self.ledger.set(EXPERTS, cost.expert_bytes * len(self.units), now_s)
+            self.ledger.set(EXPERTS, cost.expert_bytes * len(self.units(force.plan)), now_s)
         return self.ledger.total_bytes - bytes_before
 
     def provision(self, force: InForce, now_s: float) -> None:
@@ -211,11 +220,11 @@ class Deployment:
         Raises:
             PlanRefused: The plan does not fit the node.
         """
-        if isinstance(force.plan, TopK) and self.gated_need_bytes() > self.ledger.budget_bytes:
+        plan, budget_bytes = force.plan, self.ledger.budget_bytes
+        if is_gated(plan) and (need_bytes := self.gated_need_bytes(plan)) > budget_bytes:
             raise PlanRefused(
-                f"node {self.spec.name}: {force.plan} needs "
-                f"{format_bytes(self.gated_need_bytes())}, memory is "
-                f"{format_bytes(self.ledger.budget_bytes)}; try `cache: lru`"
+                f"node {self.spec.name}: {plan} needs {format_bytes(need_bytes)}, memory is "
+                f"{format_bytes(budget_bytes)}; try `cache: lru`"
             )
         self._place_weights(force, now_s)
         self.install(force, now_s)
@@ -225,27 +234,33 @@ class Deployment:
 
         The bytes of preloaded experts or of a staged merge are in the ledger already.
         """
-        gated = isinstance(force.plan, TopK)
-        if gated and self.preload:
-            for key in self.units:
+        plan = force.plan
+        if is_gated(plan) and self.preload:
+            for key in self.units(plan):
                 if key not in self.store.resident:
                     self.store.admit(key, now_s, BY_PLAN)
         before, self.in_force = self.in_force, force
-        self.ledger.set(MERGED, 0.0 if gated else self.cost.merged_bytes, now_s)
+        self.ledger.set(MERGED, 0.0 if is_gated(plan) else self.cost.merged_bytes, now_s)
         self._retire(before, now_s)
         self._free_experts(now_s)
         self.freed(now_s)
 
     def _retire(self, before: InForce | None, now_s: float) -> None:
         """Hold on to merged weights under which batches still run, as part of the staging."""
-        if before is None or isinstance(before.plan, TopK) or before.plan_id not in self._running:
+        if before is None or is_gated(before.plan) or before.plan_id not in self._running:
             return
         self._retired[before.plan_id] = None
         self.ledger.add(STAGING, self.cost.merged_bytes, now_s)
 
     def _free_experts(self, now_s: float) -> None:
-        if self.in_force and not isinstance(self.in_force.plan, TopK) and not self._gated_running:
+        """Let go of experts that the plan in force has no use for, once no batch needs them."""
+        if self.in_force is None or self._gated_running:
+            return
+        plan = self.in_force.plan
+        if not is_gated(plan):
             self.store.empty(now_s)
+        elif self.preload and len(self.store.resident) > len(self.units(plan)):
+            self.store.empty(now_s, keep=self.units(plan))
 
     # --- service
 
@@ -253,17 +268,18 @@ class Deployment:
         """Return how many requests' activations fit now, evicting experts if that helps."""
         if self.in_force is None:
             return 0
+        plan = self.in_force.plan
         for fitting in range(size, 0, -1):
-            if self.make_room(self._working_bytes(fitting), now_s):
+            if self.make_room(self._working_bytes(fitting, plan), now_s):
                 return fitting
         return 0
 
-    def _working_bytes(self, size: int) -> float:
-        return self.cost.activation_bytes(size) + self.cost.kv_bytes(size)
+    def _working_bytes(self, size: int, plan: Plan | None = None) -> float:
+        return self.cost.activation_bytes(size, plan) + self.cost.kv_bytes(size)
 
-    def _hold_working(self, size: int, now_s: float) -> None:
+    def _hold_working(self, size: int, plan: Plan, now_s: float) -> None:
         """Take the working memory of so many requests (fewer than none: give it back)."""
-        self.ledger.add(ACTIVATIONS, self.cost.activation_bytes(size), now_s)
+        self.ledger.add(ACTIVATIONS, self.cost.activation_bytes(size, plan), now_s)
         if kv_bytes := self.cost.kv_bytes(size):
             self.ledger.add(KV, kv_bytes, now_s)
 
@@ -271,19 +287,18 @@ class Deployment:
         """Serve a batch under the plan in force."""
         force = self.in_force
         assert force is not None
-        batch.plan_id = force.plan_id
+        batch.plan_id, batch.plan = force.plan_id, force.plan
         self._running[batch.plan_id] = self._running.get(batch.plan_id, 0) + 1
-        self._hold_working(len(batch.ids), now_s)
-        if isinstance(force.plan, TopK):
+        self._hold_working(len(batch.ids), force.plan, now_s)
+        if is_gated(force.plan):
             self._begin_gated(batch, force.plan, now_s)
         else:
             self._run(batch, self.cost.merged(len(batch.ids)), now_s)
 
-    def _begin_gated(self, batch: Batch, plan: TopK, now_s: float) -> None:
+    def _begin_gated(self, batch: Batch, plan: Gated, now_s: float) -> None:
         rows, inputs = self.touches(plan), self.requests.input
         touched = union(rows[inputs[rid]] for rid in batch.ids)
-        cost = self.cost.gated(len(batch.ids), plan.k, counts(touched))
-        batch.gated = True
+        cost = self.cost.priced(plan, len(batch.ids), counts(touched))
         self._gated_running += 1
         if self.preload:
             self._run(batch, cost, now_s)
@@ -300,9 +315,10 @@ class Deployment:
 
     def end(self, batch: Batch, now_s: float) -> None:
         """Free a batch's working memory, and weights that nobody needs any more."""
-        self._hold_working(-len(batch.ids), now_s)
+        assert batch.plan is not None
+        self._hold_working(-len(batch.ids), batch.plan, now_s)
         self._leave_plan(batch.plan_id, now_s)
-        if batch.gated:
+        if is_gated(batch.plan):
             self._gated_running -= 1
             self._free_experts(now_s)
         self._settle_state(now_s)

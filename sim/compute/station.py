@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sim.config import NodeSpec
+    from sim.plans import Plan
     from sim.request import Requests
 
 QUEUE_FULL, NODE_DOWN, MEMORY_FULL = (DROPS.index(w) for w in ("queue_full", "node_down", "memory"))
@@ -34,9 +35,9 @@ class Batch:
     epoch: int
     start_s: float
     plan_id: int = -1
+    plan: Plan | None = None  # None: no model runs
     service_s: float = 0.0
     stall_s: float = 0.0
-    gated: bool = False
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 from sim.clock import END, Clock
@@ -138,9 +138,9 @@ class ExpertStore:
         self.ledger.add(EXPERTS, -self.unit_bytes, now_s)
         self.log.residency(self.ledger.node, key, now_s, event, self.unit_bytes, cause)
 
-    def empty(self, now_s: float) -> None:
-        """Evict everything, because the plan in force needs no experts."""
-        for key in [k for k in self.resident if k not in self.pinned]:
+    def empty(self, now_s: float, keep: Container[ExpertKey] = ()) -> None:
+        """Evict everything but what to keep, because the plan in force needs no more."""
+        for key in [k for k in self.resident if k not in self.pinned and k not in keep]:
             self._evict(key, now_s, EVICT, BY_PLAN)
 
     def crash(self, now_s: float) -> None:

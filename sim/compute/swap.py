@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sim.clock import END, Clock
 from sim.compute.deployment import Deployment, InForce
 from sim.compute.memory import EXPERTS, MERGED, STAGING
-from sim.plans import Plan, TopK, active_experts, merge_weights
+from sim.plans import Plan, active_experts, is_gated, merge_weights
 
 if TYPE_CHECKING:
     from sim.config import Hardware
@@ -122,7 +122,7 @@ class Swap:
             self.deployment.freed(now_s)
 
     def _unstage(self, pending: _Pending, now_s: float) -> None:
-        category = EXPERTS if isinstance(pending.plan, TopK) else STAGING
+        category = EXPERTS if is_gated(pending.plan) else STAGING
         self.ledger.add(category, -pending.staged_bytes, now_s)
         pending.staged_bytes = 0.0
 
@@ -138,7 +138,7 @@ class Swap:
             self._refuse(now_s)
             return
         pending.staged_bytes = need_bytes
-        self.ledger.add(EXPERTS if isinstance(pending.plan, TopK) else STAGING, need_bytes, now_s)
+        self.ledger.add(EXPERTS if is_gated(pending.plan) else STAGING, need_bytes, now_s)
         pending.row.read_bytes += fetch_bytes
         if fetch_bytes == 0.0:
             self._force(pending, now_s)
@@ -159,8 +159,8 @@ class Swap:
     def _needs(self, plan: Plan) -> tuple[float, float]:
         """Return the memory that a swap to a plan takes, and the bytes to fetch for it."""
         cost = self.deployment.cost
-        if isinstance(plan, TopK):
-            missing_bytes = self.deployment.missing_bytes()
+        if is_gated(plan):
+            missing_bytes = self.deployment.missing_bytes(plan)
             return missing_bytes, missing_bytes
         _, _, fetch_bytes = cost.merge_work(active_experts(plan, self.experts))
         need_bytes = cost.merged_bytes + cost.staging_bytes
@@ -170,7 +170,7 @@ class Swap:
 
     def _make_room(self, plan: Plan, need_bytes: float, now_s: float) -> bool:
         deployment = self.deployment
-        if isinstance(plan, TopK) and deployment.gated_need_bytes() > self.ledger.budget_bytes:
+        if is_gated(plan) and deployment.gated_need_bytes(plan) > self.ledger.budget_bytes:
             return False
         return deployment.make_room(need_bytes, now_s, serving=not self._stops)
 
@@ -182,7 +182,7 @@ class Swap:
     def _fetched(self, pending: _Pending, now_s: float) -> None:
         if pending is not self._pending or pending.epoch != self.station.epoch:
             return
-        if isinstance(pending.plan, TopK):
+        if is_gated(pending.plan):
             self._force(pending, now_s)
             return
         self._merge(pending, now_s)
@@ -208,7 +208,7 @@ class Swap:
         self.station.work(work_s, merged, now_s)
 
     def _force(self, pending: _Pending, now_s: float) -> None:
-        if not isinstance(pending.plan, TopK):
+        if not is_gated(pending.plan):
             self._unstage(pending, now_s)
         self._pending = None
         pending.row.t_force_s = now_s
