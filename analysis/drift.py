@@ -150,8 +150,9 @@ def aligned(found: Changes, slots: Table, before: int = BEFORE, after: int = 40)
         kept &= (place >= 0) & (place < before + after)
         np.add.at(total, place[kept], lost[kept])
         np.add.at(count, place[kept], 1.0)
-    out = np.full(before + after, np.nan)
-    return np.divide(total, count, out=out, where=count > 0.0)
+    out: FloatArray = np.full(before + after, np.nan)
+    np.divide(total, count, out=out, where=count > 0.0)
+    return out
 
 
 def drift_facts(drift: Table, slots: Table, nodes: list[int]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.quality import floor_of
 from sim.records import FAULTS, MEMORY, Table
 
 if TYPE_CHECKING:
@@ -236,11 +237,33 @@ def drifts(run: Run, trial: Trial, most: int = 6) -> list[float]:
     return found if len(found) <= most else []
 
 
+def drift_table(run: Run, trial: Trial) -> Table:
+    """Return a trial's table `drift`, with the columns of the schema; empty when it has no rows."""
+    if run.has("drift", [trial.id]):
+        return run.table("drift", trial.id)
+    return {name: np.empty(0, np.int64) for name in ("slot", "node", "kind")}
+
+
 def curves_table(run: Run, trial: Trial) -> Table:
-    """Return the columns of `slots` that regret needs."""
-    names = "slot, node, served, reward, reward_expected, reward_best, context_tv"
-    rows = run.select("slots", [trial.id], f"SELECT {names} FROM t ORDER BY slot, node")
-    return {name: _floats(values) for name, values in rows.items()}
+    """Return the table `slots` by slot and node, with the sampling floor of its context errors.
+
+    Column `floor` is there where some node-slot has a context error.
+    """
+    rows = run.select("slots", [trial.id], "SELECT * EXCLUDE (trial) FROM t ORDER BY slot, node")
+    found = {name: _floats(values) for name, values in rows.items()}
+    if np.isfinite(found["context_tv"]).any():
+        found["floor"] = floor_of(found, _task_counts(run, trial))
+    return found
+
+
+def _task_counts(run: Run, trial: Trial) -> tuple[AnyArray, ...]:
+    """Count finished requests by (slot of service start, node, task) inside DuckDB."""
+    sql = (
+        "SELECT CAST(floor(t_start_s / ?) AS BIGINT) AS slot, server AS node, task, "
+        "count(*) AS n FROM t WHERE isfinite(t_finish_s) GROUP BY ALL"
+    )
+    rows = run.select("requests", [trial.id], sql, [float(trial.meta["slot_s"])])
+    return tuple(rows[name] for name in ("slot", "node", "task", "n"))
 
 
 def _floats(values: AnyArray) -> AnyArray:

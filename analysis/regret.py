@@ -1,4 +1,4 @@
-"""Cumulative regret of a trial, its band over seeds, and how fast its tail grows.
+"""Cumulative regret of a trial, whole and in parts, its band over seeds, and how its tail grows.
 
 Regret of a node-slot is the accuracy of the best merge for the mix served, minus the reward. It is
 a matter of quality only. Every node-slot with service weighs the same; slots without service add
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from sim.arrays import FloatArray
     from sim.records import Table
 
+Kind = Literal["realised", "expected"]
+
 MIN_STEPS = 200  # node-slots with service per node, below which a tail slope says nothing
+_MIN_SAMPLES = 50  # sampled node-slots in the tail, below which its expected regret says nothing
+_POINTS = 50  # of a fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +34,23 @@ class Curve:
     """Cumulative regret per routed node of one trial, in accuracy times slots.
 
     `realised` uses the rewards of the requests served; `expected` the expected reward of the plans
-    on a seeded sample of node-slots, scaled to all of them, NaN before the first sample.
+    on a seeded sample of node-slots, scaled to all of them, NaN before the first sample; `fixed`
+    is that of every node's best fixed merge in hindsight, on what this policy served.
     """
 
     slot: FloatArray  # (K,), 1 for the first slot
     realised: FloatArray  # (K,)
     expected: FloatArray  # (K,)
+    fixed: FloatArray  # (K,), NaN where it was not measured
     context_tv: FloatArray  # (K,), mean over node-slots with service, NaN where none
-    steps: float  # node-slots with service per node
+    floor: FloatArray  # (K,), what a perfect estimate would have of it
+    served: FloatArray  # (K,), node-slots with service per node so far
+    sampled: FloatArray  # (K,), node-slots with an expected reward so far, of all nodes
+
+    @property
+    def steps(self) -> float:
+        """Return the node-slots with service per node."""
+        return float(self.served[-1]) if len(self.served) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """Exponent b of regret ~ slots^b over the tail half, or why there is none."""
+    """Exponent b of regret ~ steps^b over the tail half, or why there is none."""
 
     interval: Interval | None
     reason: str = ""
@@ -65,28 +78,70 @@ def curve(slots: Table, meta: Mapping[str, Any], least: int = 0) -> Curve:
     of node-slots with service so far (a ratio estimator: the sample is drawn uniformly).
 
     Args:
-        slots: The table.
+        slots: The table; columns `reward_fixed` and `floor` (see `analysis.quality.floor_of`) may
+            be missing.
         meta: The trial's meta facts.
         least: Slots to go on for at least: a run ends with its last answer, so seeds differ in
             length, and nothing is lost after the end.
     """
     nodes = routed_nodes(meta)
-    kept = np.isin(slots["node"], nodes) & (slots["served"] > 0)
-    slot = slots["slot"][kept].astype(np.int64)
-    length = max(least, int(meta["slots"]), int(slot.max()) + 1 if len(slot) else 0)
+    kept, slot, length = _served(slots, meta, least)
     best = slots["reward_best"][kept]
     realised, served = _sums(slot, best - slots["reward"][kept], length)
     sampled, samples = _sums(slot, best - slots["reward_expected"][kept], length)
-    context, counted = _sums(slot, slots["context_tv"][kept], length)
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = np.cumsum(sampled) / np.cumsum(samples) * np.cumsum(served) / len(nodes)
-        tv = context / counted
-    # after the last arrival a slot serves a handful, whose mix says nothing of the estimate
-    tv[math.ceil(float(meta["duration_s"]) / float(meta["slot_s"]) - 1e-9) :] = np.nan
-    at = np.arange(1, length + 1, dtype=np.float64)
     return Curve(
-        at, np.cumsum(realised) / len(nodes), expected, tv, float(served.sum()) / len(nodes)
+        slot=np.arange(1, length + 1, dtype=np.float64),
+        realised=np.cumsum(realised) / len(nodes),
+        expected=expected,
+        fixed=_fixed(slots, kept, slot, length) / len(nodes),
+        context_tv=_per_slot("context_tv", slots, meta, least),
+        floor=_per_slot("floor", slots, meta, least),
+        served=np.cumsum(served) / len(nodes),
+        sampled=np.cumsum(samples),
     )
+
+
+def parts(
+    slots: Table, meta: Mapping[str, Any], by: Literal["task", "node"], least: int = 0
+) -> dict[int, FloatArray]:
+    """Return cumulative realised regret by context (most frequent task served) or by node.
+
+    Contexts are divided by the number of routed nodes, so that they add up to the fleet's curve;
+    nodes are not, so that the fleet's curve is their mean.
+
+    Args:
+        slots: The table.
+        meta: The trial's meta facts.
+        by: Column that splits the node-slots.
+        least: As in `curve`.
+    """
+    kept, slot, length = _served(slots, meta, least)
+    lost, of = (slots["reward_best"] - slots["reward"])[kept], slots[by][kept]
+    share = len(routed_nodes(meta)) if by == "task" else 1
+    found = {}
+    for part in np.unique(of[of >= 0]).tolist():
+        mine = of == part
+        found[int(part)] = np.cumsum(_sums(slot[mine], lost[mine], length)[0]) / share
+    return found
+
+
+def part_means(
+    slots: Table, meta: Mapping[str, Any], by: Literal["task", "node"]
+) -> dict[int, float]:
+    """Return mean realised regret of the node-slots with service, by context or by node."""
+    kept, _, _ = _served(slots, meta, 0)
+    lost, of = (slots["reward_best"] - slots["reward"])[kept], slots[by][kept]
+    known = np.isfinite(lost) & (of >= 0)
+    return {int(part): float(lost[known & (of == part)].mean()) for part in np.unique(of[known])}
+
+
+def _served(slots: Table, meta: Mapping[str, Any], least: int) -> tuple[Any, Any, int]:
+    """Return which rows count, their slots, and how many slots the run is drawn for."""
+    kept = np.isin(slots["node"], routed_nodes(meta)) & (slots["served"] > 0)
+    slot = slots["slot"][kept].astype(np.int64)
+    return kept, slot, max(least, int(meta["slots"]), int(slot.max(initial=-1)) + 1)
 
 
 def _sums(slot: Any, values: FloatArray, length: int) -> tuple[FloatArray, FloatArray]:
@@ -95,6 +150,29 @@ def _sums(slot: Any, values: FloatArray, length: int) -> tuple[FloatArray, Float
     total = np.bincount(slot[known], weights=values[known], minlength=length)
     count = np.bincount(slot[known], minlength=length)
     return total.astype(np.float64), count.astype(np.float64)
+
+
+def _fixed(slots: Table, kept: Any, slot: Any, length: int) -> FloatArray:
+    if "reward_fixed" not in slots:
+        return np.full(length, np.nan)
+    lost = (slots["reward_best"] - slots["reward_fixed"])[kept]
+    if not np.isfinite(lost).any():
+        return np.full(length, np.nan)
+    return np.cumsum(_sums(slot, lost, length)[0])
+
+
+def _per_slot(name: str, slots: Table, meta: Mapping[str, Any], least: int) -> FloatArray:
+    """Return a column's mean per slot over node-slots that have a context error."""
+    kept, slot, length = _served(slots, meta, least)
+    if name not in slots:
+        return np.full(length, np.nan)
+    values = np.where(np.isfinite(slots["context_tv"]), slots[name], np.nan)[kept]
+    total, count = _sums(slot, values, length)
+    mean: FloatArray = np.full(length, np.nan)
+    np.divide(total, count, out=mean, where=count > 0.0)
+    # after the last arrival a slot serves a handful, whose mix says nothing of the estimate
+    mean[math.ceil(float(meta["duration_s"]) / float(meta["slot_s"]) - 1e-9) :] = np.nan
+    return mean
 
 
 def band(series: Sequence[FloatArray], level: float = 0.95) -> Band:
@@ -114,11 +192,16 @@ def band(series: Sequence[FloatArray], level: float = 0.95) -> Band:
     return Band(mean, mean - half, mean + half, n)
 
 
-def tail_slope(curves: Sequence[Curve]) -> Slope:
-    """Return the log-log slope of realised regret over the tail half, with an interval over seeds.
+def tail_slope(curves: Sequence[Curve], kind: Kind = "realised") -> Slope:
+    """Return the log-log slope of regret over the second half of the steps, with an interval.
 
-    1 means that nothing is learnt any more, 0.5 is the order that theory allows a good learner. A
-    slope is fitted per seed by least squares on 50 log-spaced points.
+    1 means that nothing is learnt any more, 0.5 is the order that theory allows a good learner.
+    Time is counted in steps, the slots with service per node, so that idle slots bend nothing. A
+    slope is fitted per seed by least squares on 50 log-spaced points; the interval is over seeds.
+
+    Args:
+        curves: One per seed.
+        kind: `realised`, or `expected` where the tail was sampled often enough.
 
     Source: the regret order of Han et al. 2025 (arXiv 2509.19781). Deviation: the slope is
     measured, not bounded.
@@ -126,7 +209,12 @@ def tail_slope(curves: Sequence[Curve]) -> Slope:
     steps = min(c.steps for c in curves)
     if steps < MIN_STEPS:
         return Slope(None, f"{steps:.0f} served slots per node; at least {MIN_STEPS} are needed")
-    slopes = [_slope(c) for c in curves]
+    if kind == "expected":
+        samples = min(c.sampled[-1] - c.sampled[_at(c, c.steps / 2.0)] for c in curves)
+        if samples < _MIN_SAMPLES:
+            reason = f"{samples:.0f} node-slots sampled in the tail; {_MIN_SAMPLES} are needed"
+            return Slope(None, reason)
+    slopes = [_slope(c, getattr(c, kind)) for c in curves]
     if not all(math.isfinite(slope) for slope in slopes):
         return Slope(None, "regret is not positive all along the tail: no growth to measure")
     if len(slopes) < 2:
@@ -134,13 +222,16 @@ def tail_slope(curves: Sequence[Curve]) -> Slope:
     return Slope(t_interval(slopes))
 
 
-def _slope(c: Curve) -> float:
-    half = len(c.slot) // 2
-    last = int(np.flatnonzero(np.diff(c.realised, prepend=0.0))[-1]) + 1 if c.realised.any() else 0
-    picked = np.unique(np.geomspace(max(half, 1), max(last, 2), 50).astype(np.int64)) - 1
-    y = c.realised[picked]
-    if len(picked) < 3 or (y <= 0.0).any():
+def _at(c: Curve, step: float | FloatArray) -> Any:
+    """Return the first slot index by whose end a node has served `step` slots on average."""
+    return np.minimum(np.searchsorted(c.served, step - 1e-9), len(c.served) - 1)
+
+
+def _slope(c: Curve, regret: FloatArray) -> float:
+    picked = np.unique(_at(c, np.geomspace(c.steps / 2.0, c.steps, _POINTS)))
+    x, y = c.served[picked], regret[picked]
+    if len(picked) < 3 or not (y > 0.0).all():
         return math.nan
-    x, logs = np.log(c.slot[picked]), np.log(y)
-    centred = x - x.mean()
+    across, logs = np.log(x), np.log(y)
+    centred = across - across.mean()
     return float((centred * logs).sum() / (centred**2).sum())

@@ -18,10 +18,19 @@ if TYPE_CHECKING:
 
     from sim.arrays import AnyArray
 
-# Source: Okabe and Ito 2008, Color Universal Design. Deviation: yellow is darkened, since the
-# original is too faint on white.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3B3B3B", "#A39A00")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
+# Source: Okabe and Ito 2008, Color Universal Design; then Tol 2021, muted scheme. Deviation: yellow
+# is darkened, since the original is too faint on white; Tol's sand and cyan give way to brown and
+# slate for the same reason. Beyond eight lines no palette is safe for every eye: marker and dash
+# tell policies apart that their colour does not.
+COLORS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3B3B3B", "#A39A00",
+    "#332288", "#882255", "#44AA99", "#CC6677", "#8C510A", "#117733", "#AA4499", "#7A8CA3",
+)  # fmt: skip
+SYMBOLS = (
+    "circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon",
+    "triangle-down", "pentagon", "diamond-tall", "triangle-left", "bowtie", "hourglass",
+    "triangle-right", "diamond-wide",
+)  # fmt: skip
 DASHES = ("solid", "9px,4px", "2px,3px", "9px,3px,2px,3px", "16px,4px", "5px,2px")
 INK, MUTED, GRID, PAPER = "#1B2430", "#5B6675", "#E4E8EE", "#FFFFFF"
 _LEGEND_BELOW = 42.0  # px from the top of a figure, under its title
@@ -47,8 +56,12 @@ class Look:
 Looks = Mapping[str, Look]
 
 
-# The shipped policies look alike in every report, whoever else takes part.
-HOMES = ("tanbr", "top2", "uniform", "top1", "single", "mix-oracle", "random", "best-oracle")
+# The shipped policies look alike in every report, whoever else takes part. New ones go at the end.
+HOMES = (
+    "tanbr", "top2", "uniform", "top1", "single", "mix-oracle", "random", "best-oracle",
+    "nucb", "neural-ts", "lin-ucb", "rff-ucb", "hct", "best-fixed", "reinforce", "smear",
+    "meo", "task-inferred", "task-oracle", "hoo", "top1-capacity", "top-k", "tanbr-paper",
+)  # fmt: skip
 
 
 def looks(policies: Sequence[str]) -> dict[str, Look]:
@@ -66,9 +79,10 @@ def looks(policies: Sequence[str]) -> dict[str, Look]:
 
 
 def _look(place: int) -> Look:
-    return Look(
-        COLORS[place % len(COLORS)], SYMBOLS[place % len(SYMBOLS)], DASHES[place % len(DASHES)]
-    )
+    """Return the signs of a place: no two of the first 48 share two of colour, symbol and dash."""
+    turn, at = divmod(place, len(COLORS))
+    symbol, dash = (at + 5 * turn) % len(SYMBOLS), (at + at // 8 + 2 * turn) % len(DASHES)
+    return Look(COLORS[at], SYMBOLS[symbol], DASHES[dash])
 
 
 def rgba(color: str, alpha: float) -> str:

@@ -24,12 +24,27 @@ _SHAPES = {
     "cross": '<path d="M{w:.1f} {y:.1f}H{e:.1f}M{x:.1f} {t:.1f}V{u:.1f}" stroke-width="3.2"/>',
     "x": '<path d="M{a:.1f} {b:.1f}l{d:.1f} {d:.1f}m0 -{d:.1f}l-{d:.1f} {d:.1f}" '
     'stroke-width="2.8"/>',
-    "star": '<path d="M{w:.1f} {y:.1f}H{e:.1f}M{a:.1f} {b:.1f}l{d:.1f} {d:.1f}'
-    "m0 -{d:.1f}l-{d:.1f} {d:.1f}"
-    'M{x:.1f} {t:.1f}V{u:.1f}" stroke-width="1.8"/>',
     "hexagon": '<path d="M{w:.1f} {y:.1f}L{a2:.1f} {b:.1f}H{c2:.1f}'
     'L{e:.1f} {y:.1f}L{c2:.1f} {f:.1f}H{a2:.1f}z"/>',
 }
+
+# corners in units of the radius
+_CORNERS = {
+    "star": tuple(
+        ((1.3 if i % 2 == 0 else 0.55) * math.sin(i * math.pi / 5.0),
+         -(1.3 if i % 2 == 0 else 0.55) * math.cos(i * math.pi / 5.0)) for i in range(10)
+    ),
+    "pentagon": tuple(
+        (1.1 * math.sin(i * math.pi / 2.5), -1.1 * math.cos(i * math.pi / 2.5)) for i in range(5)
+    ),
+    "triangle-down": ((-1.0, -0.84), (1.0, -0.84), (0.0, 0.84)),
+    "triangle-left": ((0.84, -1.0), (0.84, 1.0), (-0.84, 0.0)),
+    "triangle-right": ((-0.84, -1.0), (-0.84, 1.0), (0.84, 0.0)),
+    "diamond-tall": ((0.0, -1.35), (0.7, 0.0), (0.0, 1.35), (-0.7, 0.0)),
+    "diamond-wide": ((0.0, -0.7), (1.35, 0.0), (0.0, 0.7), (-1.35, 0.0)),
+    "bowtie": ((-1.1, -0.84), (1.1, 0.84), (1.1, -0.84), (-1.1, 0.84)),
+    "hourglass": ((-0.84, -1.1), (0.84, -1.1), (-0.84, 1.1), (0.84, 1.1)),
+}  # fmt: skip
 
 
 def mark(look: Look, x: float, y: float, r: float = 5.0) -> str:
@@ -40,7 +55,11 @@ def mark(look: Look, x: float, y: float, r: float = 5.0) -> str:
         "t": y - 1.2 * r,
         "u": y + 1.2 * r, "e": x + 1.2 * r, "w": x - 1.2 * r, "a2": x - 0.6 * r, "c2": x + 0.6 * r,
     }  # fmt: skip
-    shape = _SHAPES[look.symbol].format(**places)
+    if look.symbol in _CORNERS:
+        corners = " ".join(f"{x + r * a:.1f},{y + r * b:.1f}" for a, b in _CORNERS[look.symbol])
+        shape = f'<polygon points="{corners}"/>'
+    else:
+        shape = _SHAPES[look.symbol].format(**places)
     return f'<g fill="{look.color}" stroke="{look.color}">{shape}</g>'
 
 

@@ -40,6 +40,16 @@ def test_looks_depend_on_sorted_names_only() -> None:
     assert len({look.symbol for look in many.values()}) == 8
 
 
+def test_shipped_policies_differ_in_two_of_three_signs() -> None:
+    assert len(set(style.HOMES)) == len(style.HOMES) <= 48
+    others = [f"p{i:02d}" for i in range(48 - len(style.HOMES))]
+    found = list(style.looks([*style.HOMES, *others]).values())
+    for place, one in enumerate(found):
+        for other in found[:place]:
+            same = [one.color == other.color, one.symbol == other.symbol, one.dash == other.dash]
+            assert sum(same) <= 1, (one, other)
+
+
 def test_one_colour_per_policy_in_every_figure(table, curves, run) -> None:
     figures = [
         compare.pareto(table, LOOKS, P99, ACCURACY), compare.forest(table, P99, LOOKS),

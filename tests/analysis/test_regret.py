@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from analysis.regret import MIN_STEPS, Curve, band, curve, tail_slope
+from analysis.regret import MIN_STEPS, Curve, band, curve, part_means, parts, tail_slope
 from analysis.summary import summarise
 from tests.analysis.folder import Shape, record
 
@@ -61,9 +63,13 @@ def test_band_is_t_around_the_mean() -> None:
     assert np.isnan(band([np.array([1.0])]).low).all()
 
 
-def power(exponent: float, length: int = 1000, steps: float = 1000.0) -> Curve:
+def power(
+    exponent: float, length: int = 1000, steps: float = 1000.0, sampled: float = 1.0
+) -> Curve:
+    """Regret that grows like a power of the steps; a node serves in steps / length of its slots."""
     at = np.arange(1.0, length + 1)
-    return Curve(at, at**exponent, at, at, steps)
+    served = at * steps / length
+    return Curve(at, served**exponent, 2 * served**exponent, at, at, at, served, at * sampled)
 
 
 @pytest.mark.parametrize("exponent", [0.5, 0.8, 1.0])
@@ -77,7 +83,7 @@ def test_no_slope_without_enough_slots_seeds_or_growth() -> None:
     few = MIN_STEPS - 1.0
     assert "at least 200" in tail_slope([power(1.0, steps=few), power(1.0)]).reason
     assert "one seed" in tail_slope([power(1.0)]).reason
-    falling = Curve(*(-power(1.0).realised,) * 4, 1000.0)
+    falling = replace(power(1.0), realised=-power(1.0).realised)
     assert "not positive" in tail_slope([falling, falling]).reason
 
 
@@ -88,3 +94,58 @@ def test_a_curve_goes_on_flat_where_other_seeds_are_longer(made) -> None:
     np.testing.assert_array_equal(longer.realised[: len(own.slot)], own.realised)
     assert (longer.realised[len(own.slot) :] == own.realised[-1]).all()
     assert longer.steps == own.steps
+
+
+def test_idle_slots_do_not_bend_the_slope() -> None:
+    busy = power(0.6, 1000)
+    idle = np.repeat(np.arange(1000), np.where(np.arange(1000) < 600, 1, 4))  # pauses in the tail
+    lazy = Curve(
+        np.arange(1.0, len(idle) + 1),
+        *(getattr(busy, name)[idle] for name in Curve.__slots__[1:]),
+    )
+    found = [tail_slope([c, c]).interval for c in (busy, lazy)]
+    assert found[0].mean == pytest.approx(found[1].mean, abs=1e-9)
+
+
+def test_the_expected_slope_needs_samples_in_the_tail() -> None:
+    found = tail_slope([power(0.7), power(0.7)], "expected").interval
+    assert found.mean == pytest.approx(0.7, abs=1e-6)
+    few = power(0.7, sampled=0.05)
+    assert "25 node-slots sampled" in tail_slope([few, few], "expected").reason
+
+
+def test_contexts_add_up_to_the_fleet_and_nodes_average_to_it(made) -> None:
+    slots = dict(made.tables["slots"])
+    slots["task"] = np.where(slots["served"] > 0, slots["slot"] % 3, -1)
+    whole = curve(slots, made.meta).realised
+    by_task = parts(slots, made.meta, "task")
+    assert sorted(by_task) == [0, 1, 2]
+    np.testing.assert_allclose(sum(by_task.values()), whole, atol=1e-12)
+    by_node = parts(slots, made.meta, "node")
+    assert sorted(by_node) == [0, 1, 2]
+    np.testing.assert_allclose(sum(by_node.values()) / 3, whole, atol=1e-12)
+
+
+def test_part_means_equal_a_loop(made) -> None:
+    s = made.tables["slots"]
+    lost = [
+        s["reward_best"][i] - s["reward"][i]
+        for i in range(len(s["slot"]))
+        if s["node"][i] == 1 and s["served"][i] > 0
+    ]
+    assert part_means(s, made.meta, "node")[1] == pytest.approx(np.mean(lost))
+
+
+def test_the_fixed_line_is_the_best_fixed_merges_regret(made) -> None:
+    found = curve(made.tables["slots"], made.meta)
+    assert found.fixed[-1] == pytest.approx(0.04 * found.steps)  # 0.84 and 0.80 in the folder
+    old = {k: v for k, v in made.tables["slots"].items() if k != "reward_fixed"}
+    assert np.isnan(curve(old, made.meta).fixed).all()
+
+
+def test_the_floor_is_averaged_where_there_is_an_error(made) -> None:
+    slots = dict(made.tables["slots"])
+    slots["floor"] = np.full(len(slots["slot"]), 0.1)
+    slots["floor"][slots["node"] == 0] = 0.4
+    slots["context_tv"] = np.where(slots["node"] == 0, np.nan, slots["context_tv"])
+    assert curve(slots, made.meta).floor[3] == pytest.approx(0.1)
