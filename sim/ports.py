@@ -306,6 +306,8 @@ class StepInput:
     # (all nodes, M), for oracles and metrics only, never handed to other routers
     true_mix: FloatArray
     inbox: Sequence[Message] = ()  # for this shard's nodes, in order of arrival
+    # audited request ids whose feedback was lost on the way, so that nobody waits for it
+    lost: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.hosting.feedback import NOBODY, Outcomes, Pending, group
+from agents.hosting.monitor import Monitor
 from sim.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from agents.hosting.model import HostedModel
+    from agents.hosting.monitor import Watch
     from agents.hosting.scoring import BlockScorer
     from agents.hosting.steering import Row, Steering
-    from sim.arrays import BoolArray, FloatArray, IntArray
+    from sim.arrays import BoolArray, IntArray
     from sim.plans import Plan
-    from sim.ports import Message, NewPlan, NodeDecision, Served, StepInput
+    from sim.ports import FeedbackBlock, HostSpec, Message, NewPlan, NodeDecision, Served, StepInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Block:
         model: The model that its nodes run.
         scorer: Scores its requests.
         steering: Its router, or None when every node has a fixed plan.
+        spec: The host that it lives in.
     """
 
     def __init__(
@@ -51,12 +54,16 @@ class Block:
         model: HostedModel,
         scorer: BlockScorer,
         steering: Steering | None,
+        spec: HostSpec,
     ) -> None:
         self.nodes, self.scorer = nodes, scorer
-        self._model, self._steering = model, steering
+        self._model, self._steering, self._pooled = model, steering, spec.pooled
         routed = steering.nodes if steering else np.zeros(0, np.int64)
         self._row = {node: row for row, node in enumerate(routed.tolist())}
         self._pending = Pending(len(routed))
+        # who learns nothing hears of no cluster, and pays for none
+        refit = spec.clusters.refit and steering is not None and steering.learns
+        self._monitor = Monitor(model, len(routed), refit=refit)
         self._plans: dict[tuple[int, int], Plan] = {}
 
     def register(self, new: NewPlan) -> None:
@@ -88,12 +95,29 @@ class Block:
         for node in step.reset.tolist():
             if node in self._row:
                 self._pending.reset(self._row[node], step.slot)
+                self._monitor.restart(self._row[node])
+        watch = self._watch(step, served)
+        self._pending.forget(step.lost)
         due = self._pending.take(step.feedback)
         if self._steering is None:
             return BlockReply(correct, len(due))
-        self._steering.learn(group(due, step.slot, self._model.card.clusters, self._plans))
-        steered = self._steering.decide(step, self._counts(served))
+        self._steering.learn(self._group(due, step.slot))
+        steered = self._steering.decide(step, watch)
         return BlockReply(correct, len(due), steered.decisions, steered.telemetry, steered.outbox)
+
+    def _watch(self, step: StepInput, served: Served) -> Watch:
+        """Let the monitor see what was served; feedback of clusters that it renews is void."""
+        nodes = np.array(list(self._row), np.int64)
+        awake = np.isin(nodes, step.active) & ~np.isin(nodes, step.reset)
+        watch = self._monitor.observe(self._rows(served.node), served.input, awake)
+        if watch.renewed is not None:
+            for row in watch.refitted:
+                self._pending.void(row, watch.renewed[row])
+        return watch
+
+    def _group(self, due: Outcomes, slot: int) -> FeedbackBlock | None:
+        clusters = self._model.card.clusters
+        return group(due, slot, clusters, self._plans, pooled=self._pooled)
 
     def _score(self, served: Served, plans: Mapping[int, NewPlan]) -> BoolArray:
         correct = np.zeros(len(served.id), np.bool_)
@@ -105,26 +129,19 @@ class Block:
     def _hold(self, served: Served, correct: BoolArray, plans: Mapping[int, NewPlan]) -> None:
         audited = np.flatnonzero(served.audited)
         decided = [plans[plan].decided for plan in served.plan_id[audited].tolist()]
+        row = self._rows(served.node[audited])
         self._pending.add(
             Outcomes(
                 id=served.id[audited],
-                row=self._rows(served.node[audited]),
+                row=row,
                 decided=np.array(decided, np.int64),
-                cluster=self._model.cluster_of[served.input[audited]],
+                cluster=self._monitor.assign(row, served.input[audited]),
                 correct=correct[audited],
             )
         )
 
     def _rows(self, nodes: IntArray) -> IntArray:
         return np.array([self._row.get(node, NOBODY) for node in nodes.tolist()], np.int64)
-
-    def _counts(self, served: Served) -> FloatArray:
-        """Count the served requests of the routed nodes by estimated cluster, (n, V)."""
-        row = self._rows(served.node)
-        mine = row != NOBODY
-        counts = np.zeros((len(self._row), self._model.card.clusters))
-        np.add.at(counts, (row[mine], self._model.cluster_of[served.input[mine]]), 1.0)
-        return counts
 
 
 def _groups(served: Served) -> Iterator[IntArray]:

@@ -6,13 +6,14 @@ the number of shards is not.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sim.errors import InputError
 from sim.ports import HostSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sim.config import PolicySpec, World
 
@@ -38,7 +39,12 @@ def split_blocks(nodes: Iterable[int], block_size: int = BLOCK_SIZE) -> dict[int
 
 
 def make_specs(
-    world: World, policy: PolicySpec, *, shards: int = 1, block_size: int = BLOCK_SIZE
+    world: World,
+    policy: PolicySpec,
+    *,
+    shards: int = 1,
+    block_size: int = BLOCK_SIZE,
+    swap_s: Mapping[int, float] | None = None,
 ) -> list[HostSpec]:
     """Describe the hosts of one run: block b goes to shard b % shards.
 
@@ -48,6 +54,8 @@ def make_specs(
         policy: Whose router decides for the routed nodes.
         shards: How many hosts to want; more than there are blocks are not made.
         block_size: Node ids per block.
+        swap_s: Per node, the seconds that fetching and merging all experts takes there; None where
+            no router is told.
 
     Returns:
         One spec per shard, in shard order.
@@ -63,9 +71,12 @@ def make_specs(
     blocks = split_blocks((node.id for node in serving), block_size)
     routed = {node.id for node in serving if node.plan is None}
     shards = min(shards, max(blocks, default=0) + 1)
-    return [
+    specs = [
         _spec(world, policy, (shard, shards, block_size), blocks, routed) for shard in range(shards)
     ]
+    if swap_s is None:
+        return specs
+    return [replace(s, swap_s=tuple(swap_s[node] for node in s.routed)) for s in specs]
 
 
 def _spec(
@@ -89,4 +100,6 @@ def _spec(
         policy=policy,
         regret_sample=world.regret_sample,
         all_nodes=len(world.nodes),
+        clusters=world.model.clusters,
+        pooled=world.feedback.pooled,
     )

@@ -70,6 +70,24 @@ class Pending:
         kept = np.where(self._held.row == row, NOBODY, self._held.row)
         self._held = replace(self._held, row=kept)
 
+    def void(self, row: int, clusters: BoolArray) -> None:
+        """Drop what a router was still to hear of clusters that mean something else now.
+
+        An outcome keeps the cluster that its request was assigned to; one of a cluster's old
+        meaning must not teach the new one.
+
+        Args:
+            row: Of the router.
+            clusters: Which ones, (V,).
+        """
+        gone = (self._held.row == row) & clusters[self._held.cluster]
+        self._held = replace(self._held, row=np.where(gone, NOBODY, self._held.row))
+
+    def forget(self, lost: IntArray) -> None:
+        """Stop holding outcomes that will never be due."""
+        if len(lost):
+            self._held = self._held.pick(~np.isin(self._held.id, lost))
+
     def take(self, due: IntArray) -> Outcomes:
         """Remove and return the held outcomes among the ids due, by ascending id."""
         ready = np.isin(self._held.id, due)
@@ -79,7 +97,12 @@ class Pending:
 
 
 def group(
-    outcomes: Outcomes, slot: int, clusters: int, plans: Mapping[tuple[int, int], Plan]
+    outcomes: Outcomes,
+    slot: int,
+    clusters: int,
+    plans: Mapping[tuple[int, int], Plan],
+    *,
+    pooled: bool = False,
 ) -> FeedbackBlock | None:
     """Average outcomes per (row, decision) and estimated cluster.
 
@@ -88,6 +111,7 @@ def group(
         slot: Boundary at which it is handed over.
         clusters: V.
         plans: The plan behind each (row, slot of the decision).
+        pooled: Tell a row's overall mean in every column with a count (scalar feedback).
 
     Returns:
         Rows sorted by node row, then decision; None when no router is to hear anything.
@@ -108,6 +132,14 @@ def group(
         row=row,
         decided=decided,
         plans=tuple(plans[r, d] for r, d in zip(row.tolist(), decided.tolist(), strict=True)),
-        reward=np.divide(right, count, out=np.zeros_like(right), where=count > 0),
+        reward=_means(right, count, pooled),
         count=count,
     )
+
+
+def _means(right: FloatArray, count: FloatArray, pooled: bool) -> FloatArray:
+    if pooled:
+        mean = right.sum(axis=1, keepdims=True) / count.sum(axis=1, keepdims=True)
+        return np.where(count > 0, mean, 0.0)
+    means: FloatArray = np.divide(right, count, out=np.zeros_like(right), where=count > 0)
+    return means

@@ -14,6 +14,7 @@ from sim.errors import HostError, SimError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sim.config import ClusterSpec
     from sim.ports import Host, HostSpec
     from sim.registry import Registry
 
@@ -82,11 +83,12 @@ class InlineExecutor:
         """
         if not self._open:
             raise HostError("this executor is closed")
-        models: dict[str, HostedModel] = {}
+        models: dict[tuple[str, ClusterSpec], HostedModel] = {}
         for spec in specs:
-            if spec.checkpoint not in models:
-                models[spec.checkpoint] = self._load(spec.checkpoint)
-        return [self._handle(spec, models[spec.checkpoint]) for spec in specs]
+            asked = spec.checkpoint, spec.clusters
+            if asked not in models:
+                models[asked] = self._load(*asked)
+        return [self._handle(spec, models[spec.checkpoint, spec.clusters]) for spec in specs]
 
     def close(self) -> None:
         """Refuse further hosts; those that run end when nothing refers to them."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from sim.config import ClusterSpec
+
 if TYPE_CHECKING:
     from sim.arrays import BoolArray, FloatArray, IntArray
     from sim.plans import Plan
@@ -16,7 +18,7 @@ Weights: TypeAlias = tuple[float, ...]
 class HostedModel(Protocol):
     """A trained model with its service pool. Answers depend on the arguments only.
 
-    Shapes: P inputs of the pool, V clusters, M tasks, R requests.
+    Shapes: P inputs of the pool, V clusters, M tasks, R requests, D width of embeddings.
     """
 
     @property
@@ -37,6 +39,16 @@ class HostedModel(Protocol):
     @property
     def cluster_of(self) -> IntArray:
         """Return the estimated cluster of each input, (P,)."""
+        ...
+
+    @property
+    def embeddings(self) -> FloatArray:
+        """Return the pooled embedding of each input, (P, D): what clusters are told apart by."""
+        ...
+
+    @property
+    def centroids(self) -> FloatArray:
+        """Return the centroids of the clusters, (V, D)."""
         ...
 
     @property
@@ -62,11 +74,20 @@ class HostedModel(Protocol):
         ...
 
 
-LoadModel: TypeAlias = Callable[[str], HostedModel]
+LoadModel: TypeAlias = Callable[[str, ClusterSpec], HostedModel]
+_SHIPPED = ClusterSpec()
 
 
-def load_model(reference: str) -> HostedModel:
-    """Load a checkpoint by its reference ("builtin:stream", or a folder)."""
+def load_model(reference: str, clusters: ClusterSpec = _SHIPPED) -> HostedModel:
+    """Load a checkpoint by its reference ("builtin:stream", or a folder).
+
+    Args:
+        reference: Which checkpoint.
+        clusters: Which pseudo-tasks it tells apart.
+
+    Raises:
+        InputError: There is no such checkpoint, or it cannot give such clusters.
+    """
     from agents.moe.runtime import Runtime
 
-    return Runtime.load(reference)
+    return Runtime.load(reference, clusters)

@@ -33,7 +33,7 @@ class HostActor:
 
     def start(self, spec: HostSpec, load: LoadModel, routers: Registry) -> None:
         """Make the shard."""
-        self._host = Shard(spec, load(spec.checkpoint), routers)
+        self._host = Shard(spec, load(spec.checkpoint, spec.clusters), routers)
 
     def call(self, method: str, *args: Any) -> Any:
         """Run a Host method."""

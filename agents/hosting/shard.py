@@ -55,7 +55,7 @@ class Shard:
         one_thread()  # before libraries load, so that they start with one thread
         self._spec = spec
         self._listens = bool(routers.load(spec.policy.kind).learns)
-        self._model = runtime if runtime is not None else load_model(spec.checkpoint)
+        self._model = runtime if runtime is not None else load_model(spec.checkpoint, spec.clusters)
         self._pool = PoolScores(self._model)
         self._plans: dict[int, NewPlan] = {}
         self._block_of = np.full(spec.all_nodes, _FOREIGN, np.int64)
@@ -115,7 +115,8 @@ class Shard:
         steering = None
         if len(routed):
             steering = Steering(self._spec, block, routed, self._model, routers)
-        return Block(nodes, self._model, BlockScorer(self._model, self._pool), steering)
+        scorer = BlockScorer(self._model, self._pool)
+        return Block(nodes, self._model, scorer, steering, self._spec)
 
     def _register(self, plans: Iterable[NewPlan]) -> None:
         for new in plans:

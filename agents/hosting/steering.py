@@ -22,14 +22,15 @@ from sim.ports import (
     FeedbackBlock,
     HostSpec,
     Message,
-    ModelCard,
     NodeDecision,
+    Receipts,
     Router,
     StepInput,
 )
 
 if TYPE_CHECKING:
     from agents.hosting.model import HostedModel
+    from agents.hosting.monitor import Watch
     from sim.arrays import FloatArray, IntArray
     from sim.registry import Registry
 
@@ -70,7 +71,7 @@ class Steering:
     ) -> None:
         self.nodes, self._name, self._model = nodes, spec.policy.kind, model
         make = routers.load(spec.policy.kind)
-        self._oracle = bool(make.oracle)
+        self._oracle, self.learns = bool(make.oracle), bool(make.learns)
         if self._oracle and model.oracle is None:
             raise InputError(
                 f"router {self._name!r} is an oracle, but checkpoint {spec.checkpoint!r} "
@@ -83,12 +84,12 @@ class Steering:
         if feedback is not None:
             self._router.update_block(feedback)
 
-    def decide(self, step: StepInput, counts: FloatArray) -> Steered:
+    def decide(self, step: StepInput, watch: Watch) -> Steered:
         """Ask for the plans of the slot that opens.
 
         Args:
             step: The boundary.
-            counts: Requests served in the last slot by estimated cluster, (n, V).
+            watch: What the monitor saw of the last slot.
 
         Raises:
             HostError: The router's answer breaks its contract.
@@ -98,56 +99,62 @@ class Steering:
             slot=step.slot,
             t_s=step.t_s,
             active=active,
-            counts=counts,
+            counts=watch.counts,
             reset=np.isin(self.nodes, step.reset),
             true_mix=step.true_mix[self.nodes] if self._oracle else None,
             inbox=[message for message in step.inbox if message.dst in self.nodes],
+            renewed=watch.renewed,
         )
         block = self._router.decide_block(context)
         self._check(block, step.slot)
-        mixes = self._task_mixes(block.mix, step.slot)
-        watched = counts.sum(axis=1) if block.mix is not None else np.zeros(len(self.nodes))
+        mixes = self._task_mixes(block.mix, watch, step.slot)
+        # a router that keeps an estimate of the mix pays for the monitor that works for it
+        own = watch.cost if block.mix is not None else Receipts.free(len(self.nodes))
         rows = np.flatnonzero(active).tolist()
         return Steered(
-            [self._decision(block, row, mixes[row], float(watched[row])) for row in rows],
-            self._rows(block, step.slot),
+            [self._decision(block, own, row, mixes[row]) for row in rows],
+            self._rows(block, watch, step.slot),
             self._outbox(block, context, step),
         )
 
     def _decision(
-        self, block: DecisionBlock, row: int, mix: tuple[float, ...] | None, watched: float
+        self, block: DecisionBlock, own: Receipts, row: int, mix: tuple[float, ...] | None
     ) -> NodeDecision:
-        """Collect one node's decision.
-
-        A router that keeps an estimate of the mix pays for the monitor that assigned the node's
-        `watched` requests to clusters on its behalf.
-        """
+        """Collect one node's decision; `own` is what the host adds to its costs."""
+        said = block.receipts
         return NodeDecision(
             node=int(self.nodes[row]),
             plan=block.plans[row],
-            flop=float(block.receipts.flop[row]) + watched * monitor_flop(self._model.card),
-            read_bytes=float(block.receipts.read_bytes[row]),
-            moved_bytes=float(block.receipts.moved_bytes[row]),
-            state_bytes=float(block.receipts.state_bytes[row]),
+            flop=float(said.flop[row] + own.flop[row]),
+            read_bytes=float(said.read_bytes[row] + own.read_bytes[row]),
+            moved_bytes=float(said.moved_bytes[row] + own.moved_bytes[row]),
+            state_bytes=float(said.state_bytes[row] + own.state_bytes[row]),
             explored=bool(block.explored[row]),
             task_mix=mix,
         )
 
-    def _task_mixes(self, mix: FloatArray | None, slot: int) -> Sequence[tuple[float, ...] | None]:
+    def _task_mixes(
+        self, mix: FloatArray | None, watch: Watch, slot: int
+    ) -> Sequence[tuple[float, ...] | None]:
         """Carry estimates over clusters, (n, V), to tasks; None for a node without an estimate."""
         if mix is None:
             return [None] * len(self.nodes)
         self._finite("mix", mix, slot)
         # row by row: a matrix product over rows may round differently when other rows join
-        return [_normalised(row, self._model.cluster_to_task) for row in mix]
+        pairs = zip(mix, watch.to_task, strict=True)
+        return [_normalised(row, to_task) for row, to_task in pairs]
 
-    def _rows(self, block: DecisionBlock, slot: int) -> Sequence[Row]:
+    def _rows(self, block: DecisionBlock, watch: Watch, slot: int) -> Sequence[Row]:
+        nodes = [int(self.nodes[row]) for row in watch.refitted]
+        own: list[Row] = [
+            {"table": "drift", "slot": slot, "node": node, "kind": "recluster"} for node in nodes
+        ]
         for row in block.telemetry:
             if row.get("table") not in ("tree", "drift") or row.get("node") not in self.nodes:
                 raise self._broken(
                     slot, f"telemetry row {dict(row)} lacks its table or one of its nodes"
                 )
-        return [{"slot": slot, **row} for row in block.telemetry]
+        return [*own, *({"slot": slot, **row} for row in block.telemetry)]
 
     def _outbox(
         self, block: DecisionBlock, context: ContextBlock, step: StepInput
@@ -185,15 +192,6 @@ class Steering:
         return HostError(f"router {self._name!r}, slot {slot}: {what}")
 
 
-def monitor_flop(card: ModelCard) -> float:
-    """Return what assigning one request to a cluster costs: pool its embeddings, find the nearest.
-
-    Source: 2 d FLOP per token (weighted sum) and 3 d per centroid (squared distance). Deviation:
-    the embeddings are there already, since the model has just served the request.
-    """
-    return card.d_model * (2.0 * card.tokens + 3.0 * card.clusters)
-
-
 def _setup(
     spec: HostSpec, block: int, nodes: IntArray, model: HostedModel, oracle: bool
 ) -> BlockSetup:
@@ -208,7 +206,16 @@ def _setup(
         calibration=model.calibration,
         params=spec.policy.params,
         oracle=model.oracle if oracle else None,
+        pooled=spec.pooled,
+        swap_s=_swap_s(spec, nodes),
     )
+
+
+def _swap_s(spec: HostSpec, nodes: IntArray) -> FloatArray | None:
+    if not spec.swap_s:
+        return None
+    known = dict(zip(spec.routed, spec.swap_s, strict=True))
+    return np.array([known[node] for node in nodes.tolist()])
 
 
 def _runnable(plan: Plan, experts: int) -> bool:

@@ -117,7 +117,7 @@ def test_equal_fetches_at_once_are_read_once() -> None:
 def alive(world: World, policy: PolicySpec) -> Fleet:
     """Return a fleet with its model after its run."""
     model = Varied()
-    executor = InlineExecutor(load=lambda _: model, routers=minds.ROUTERS)
+    executor = InlineExecutor(load=lambda *_: model, routers=minds.ROUTERS)
     specs = make_specs(world, policy, shards=1, block_size=4)
     owner = [shard_of(n.id, 1, 4) for n in world.nodes]
     parts = Parts(DISPATCHERS.load, CACHES.load, executor.start(specs), owner, model.card)

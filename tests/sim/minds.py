@@ -174,7 +174,7 @@ def run(
     block_size: int = 4, strict: bool = False,
 ) -> Seen:  # fmt: skip
     model = model or TinyModel()
-    executor = InlineExecutor(strict=strict, load=lambda _: model, routers=ROUTERS)
+    executor = InlineExecutor(strict=strict, load=lambda *_: model, routers=ROUTERS)
     specs = make_specs(world, policy, shards=shards, block_size=block_size)
     hosts = executor.start(specs)
     owner = [shard_of(n.id, len(specs), block_size) for n in world.nodes]

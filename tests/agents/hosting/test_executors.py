@@ -10,7 +10,7 @@ from agents.hosting.blocks import make_specs
 from agents.hosting.calls import freeze
 from agents.hosting.inline import InlineExecutor
 from sim.arrays import AnyArray
-from sim.config import PolicySpec
+from sim.config import ClusterSpec, PolicySpec
 from sim.errors import HostError, InputError, UnknownName
 from sim.plans import TopK
 from tests.agents.hosting.tiny import (
@@ -79,12 +79,12 @@ def test_a_wrong_policy_fails_at_the_start() -> None:
 def test_a_checkpoint_is_loaded_once_for_all_shards() -> None:
     loaded = []
 
-    def load(reference: str) -> Any:
-        loaded.append(reference)
+    def load(reference: str, clusters: ClusterSpec) -> Any:
+        loaded.append((reference, clusters))
         return load_tiny(reference)
 
     InlineExecutor(load=load, routers=TINY_ROUTERS).start(specs(shards=3))
-    assert loaded == ["moody"]
+    assert loaded == [("moody", ClusterSpec())]
 
 
 def test_a_closed_executor_starts_nothing() -> None:

@@ -17,7 +17,7 @@ def model() -> HostedModel:
 def drive(model: HostedModel, kind: str, shards: int) -> Transcript:
     world = tiny_world("builtin:stream", sample=0.05, experts=model.card.experts)
     return Engine(world, slots=6, model=model).drive(
-        InlineExecutor(load=lambda _: model), shards, kind
+        InlineExecutor(load=lambda *_: model), shards, kind
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from agents.hosting.blocks import make_specs, shard_of
 from agents.hosting.model import HostedModel
 from sim.arrays import BoolArray, FloatArray, IntArray
-from sim.config import Hardware, ModelSpec, NodeSpec, PolicySpec, World
+from sim.config import ClusterSpec, Hardware, ModelSpec, NodeSpec, PolicySpec, World
 from sim.plans import Merged, Plan, Single, TopK, uniform
 from sim.ports import (
     AssessInput,
@@ -36,7 +36,8 @@ from sim.ports import (
 )
 from sim.registry import Registry
 
-E, L, M, V = 4, 2, 3, 3
+E, L, M, V, D = 4, 2, 3, 3, 6
+SHIPPED = ClusterSpec()
 POOL = (30, 20, 25)
 P = sum(POOL)
 FAVOURITE = Merged((0.1, 0.2, 0.3, 0.4))
@@ -69,6 +70,9 @@ class TinyModel:
         self.cluster_of = (self.task_of + (rng.random(P) < 0.3)) % V
         self.cluster_to_task = np.full((V, M), 0.1) + 0.7 * np.eye(V, M)
         self.wants = rng.dirichlet(np.full(E, 0.7), P)
+        self.centroids = 10.0 * np.eye(V, D)
+        self.embeddings = self.centroids[self.cluster_of]
+        self.embeddings += np.random.default_rng(8).standard_normal((P, D))
         self.card = ModelCard(
             name="tiny", suite="none", experts=E, layers=L, tasks=("a", "b", "c"), clusters=V,
             d_model=2, d_ff=2, tokens=1, backbone_params=1, expert_params=1, bytes_per_param=4,
@@ -103,7 +107,7 @@ class TinyModel:
         return float((near > 0.5)[self.task_of == task].mean())
 
 
-def load_tiny(reference: str) -> TinyModel:
+def load_tiny(reference: str, clusters: ClusterSpec = SHIPPED) -> TinyModel:
     return TinyModel(moody=reference == "moody", table=reference != "tableless")
 
 
