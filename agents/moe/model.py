@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from agents.moe.gates import blend, choose, seats
 from agents.moe.merge import merge
 from sim.errors import InputError, ShapeError
 
@@ -41,7 +42,18 @@ class One:
 
 @dataclass(frozen=True, slots=True)
 class Gated:
-    """Every token visits its k best experts; gates are renormalised over the k."""
+    """Every token visits its k best experts; gates are renormalised over the k.
+
+    With a capacity, tokens over an expert's share of the batch skip it.
+    """
+
+    k: int
+    capacity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blended:
+    """Every request is served by its own merge of its k best experts, in each layer anew."""
 
     k: int
 
@@ -53,7 +65,8 @@ class Mixed:
     weights: Tensor
 
 
-Route: TypeAlias = Dense | Group | One | Gated | Mixed
+Route: TypeAlias = Dense | Group | One | Gated | Blended | Mixed
+Choice: TypeAlias = tuple[Tensor, Tensor]  # gates and expert ids, both (..., k)
 Ffn: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]  # (D, F), (F,), (F, D), (D,)
 
 
@@ -91,23 +104,6 @@ def apply_ffn(x: Tensor, ffn: Ffn) -> Tensor:
     return functional.linear(functional.gelu(functional.linear(x, w1.t(), b1)), w2.t(), b2)
 
 
-def choose(router: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Pick the k best experts per token.
-
-    Args:
-        router: Router logits, (..., E).
-        k: Experts per token.
-
-    Returns:
-        Gates that sum to 1 over the k, and expert ids, both (..., k).
-
-    Source: Jiang et al. 2024 (Mixtral, arXiv 2401.04088): softmax over the chosen logits.
-    Deviation: none.
-    """
-    top, ids = router.topk(k, -1)
-    return top.softmax(-1), ids
-
-
 class MoELayer(nn.Module):
     """E feed-forward experts and a linear per-token router."""
 
@@ -140,15 +136,27 @@ class MoELayer(nn.Module):
         w1, b1, w2, b2 = (merge(p, weights) for p in self.stacked())
         return w1, b1, w2, b2
 
-    def forward(self, x: Tensor, route: Route, router: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, route: Route, router: Tensor | None = None) -> Tensor:
         """Map tokens (B, T, D); `router` holds the logits (B, T, E) of a gated route."""
         if isinstance(route, Group):
             return self._grouped(x)
         if isinstance(route, Gated):
             if router is None:
                 raise ShapeError("a gated route needs router logits")
-            return self._gated(x, router, route.k)
+            return self.gated(x, choose(router, self.check(route.k)))
+        if isinstance(route, Blended):
+            raise ShapeError("a blend needs its weights; see `blended`")
         return apply_ffn(x, self._single(route))
+
+    def check(self, k: int) -> int:
+        """Return k.
+
+        Raises:
+            InputError: There are fewer experts.
+        """
+        if not 1 <= k <= self.experts:
+            raise InputError(f"top-k: expected 1 <= k <= {self.experts} experts, found {k}")
+        return k
 
     def _single(self, route: Dense | One | Mixed) -> Ffn:
         """Return the one expert that a route without a choice per token amounts to."""
@@ -166,12 +174,10 @@ class MoELayer(nn.Module):
         h = functional.gelu(torch.baddbmm(self.b1[:, None], h, self.w1))
         return torch.baddbmm(self.b2[:, None], h, self.w2).reshape(x.shape)
 
-    def _gated(self, x: Tensor, router: Tensor, k: int) -> Tensor:
-        """Gather each expert's tokens, run it once, scatter back."""
-        if not 1 <= k <= self.experts:
-            raise InputError(f"top-k: expected 1 <= k <= {self.experts} experts, found {k}")
+    def gated(self, x: Tensor, choice: Choice) -> Tensor:
+        """Gather each expert's tokens of (B, T, D), run it once, scatter back."""
         tokens = x.reshape(-1, x.shape[-1])
-        gates, ids = choose(router.reshape(len(tokens), -1), k)
+        gates, ids = (part.reshape(len(tokens), -1) for part in choice)
         out = torch.zeros_like(tokens)
         for e in range(self.experts):
             rows, slot = (ids == e).nonzero(as_tuple=True)
@@ -180,6 +186,12 @@ class MoELayer(nn.Module):
                     0, rows, apply_ffn(tokens[rows], self._single(One(e))) * gates[rows, slot, None]
                 )
         return out.reshape(x.shape)
+
+    def blended(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Run each request of (B, T, D) through its own merge, weights (B, E)."""
+        w1, b1, w2, b2 = (merge(p, weights) for p in self.stacked())
+        h = functional.gelu(torch.baddbmm(b1[:, None], x, w1))
+        return torch.baddbmm(b2[:, None], h, w2)
 
 
 class Block(nn.Module):
@@ -214,9 +226,23 @@ class Block(nn.Module):
         """Return the output of the first `keep` tokens, and router logits of all tokens if any."""
         x = self.attend(x, mask)
         normed = self.norm2(x)
-        router = self.moe.router(normed) if isinstance(route, Group | Gated) else None
-        logits = None if router is None else router[:, :keep]
-        return x[:, :keep] + self.moe(normed[:, :keep], route, logits), router
+        routed = isinstance(route, Group | Gated | Blended)
+        router = self.moe.router(normed) if routed else None
+        real = None if mask is None else mask[:, 0, 0]
+        return x[:, :keep] + self._experts(normed, router, real, route, keep), router
+
+    def _experts(
+        self, normed: Tensor, router: Tensor | None, real: Tensor | None, route: Route, keep: int
+    ) -> Tensor:
+        """Run the first `keep` tokens; what is chosen may depend on all, `real` (B, T) or not."""
+        kept, moe = normed[:, :keep], self.moe
+        if router is not None and isinstance(route, Blended):
+            return moe.blended(kept, blend(router, real, moe.check(route.k)))
+        if router is not None and isinstance(route, Gated) and route.capacity is not None:
+            gates, ids = choose(router, moe.check(route.k))
+            ids = seats(ids, real, moe.experts, route.capacity)
+            return moe.gated(kept, (gates[:, :keep], ids[:, :keep]))
+        return cast("Tensor", moe(kept, route, None if router is None else router[:, :keep]))
 
 
 class Encoder(nn.Module):

@@ -12,10 +12,17 @@ import torch
 from agents.moe.cards import resolve
 from agents.moe.checkpoint import Checkpoint, load
 from agents.moe.context import context
-from agents.moe.scoring import MergedScorer, chunks, judge, score_gated
+from agents.moe.scoring import (
+    MergedScorer,
+    chunks,
+    judge,
+    score_batch,
+    score_blend,
+    score_gated,
+)
 from sim.config import ClusterSpec
 from sim.errors import InputError, ShapeError
-from sim.plans import Plan, TopK, merge_weights
+from sim.plans import Blend, ByTask, Plan, TopK, merge_weights
 from sim.ports import Calibration, ModelCard, Oracle, PlanProfile
 
 if TYPE_CHECKING:
@@ -56,6 +63,7 @@ class Runtime:
         self._model = checkpoint.model
         self._inputs = torch.tensor(tables.inputs)
         self._labels = torch.tensor(tables.labels).long()
+        self._pool: IntArray = np.arange(len(self._labels), dtype=np.int64)
         self._scorer = MergedScorer(self._model, self._inputs)
         self._merge = lru_cache(maxsize=_MERGES_KEPT)(self._scorer.merge)
 
@@ -104,17 +112,60 @@ class Runtime:
         Raises:
             InputError: The plan names a gate or an expert that the checkpoint does not have.
         """
-        if isinstance(plan, TopK):
-            if plan.gate not in _GATES:
-                raise InputError(f"gate {plan.gate!r}: this checkpoint has {', '.join(_GATES)}")
-            scores = score_gated(self._model, self._inputs, self._labels, plan.k)
-            return PlanProfile(scores.experts, scores.correct, scores.confidence)
+        if isinstance(plan, ByTask):
+            return self._by_task(plan)
+        if isinstance(plan, TopK | Blend):
+            score = score_blend if isinstance(plan, Blend) else score_gated
+            self._check_gate(plan)
+            found = score(self._model, self._inputs, self._labels, plan.k)
+            return PlanProfile(found.experts, found.correct, found.confidence)
         weights = merge_weights(plan, self.card.experts)
         if weights is None or len(weights) != self.card.experts or not sum(weights) > 0.0:
             raise InputError(f"plan {plan}: the checkpoint has {self.card.experts} experts")
-        correct, confidence = self.score_merged(weights, np.arange(len(self._labels)))
+        correct, confidence = self.score_merged(weights, self._pool)
         masks = np.zeros((len(self._labels), self.card.layers), np.uint64)
         return PlanProfile(masks, correct, confidence)
+
+    def _check_gate(self, plan: TopK | Blend) -> None:
+        if isinstance(plan, TopK) and plan.gate not in _GATES:
+            raise InputError(f"gate {plan.gate!r}: this checkpoint has {', '.join(_GATES)}")
+
+    def _by_task(self, plan: ByTask) -> PlanProfile:
+        """Answer each input by the expert of its cluster or task, as that expert alone does."""
+        tags, kinds = self.task_of, len(self.card.tasks)
+        if plan.tags == "cluster":
+            tags, kinds = self.cluster_of, self.card.clusters
+        if len(plan.experts) != kinds or not all(0 <= e < self.card.experts for e in plan.experts):
+            raise InputError(
+                f"{plan}: expected one of {self.card.experts} experts for each of {kinds}"
+                f" {plan.tags}s"
+            )
+        expert = np.array(plan.experts)[tags]
+        correct, confidence = np.zeros(len(tags), np.bool_), np.zeros(len(tags))
+        for e in np.unique(expert).tolist():
+            mine = expert == e
+            right, sure = self.score_merged(_vertex(e, self.card.experts), self._pool)
+            correct[mine], confidence[mine] = right[mine], sure[mine]
+        masks = np.left_shift(np.uint64(1), expert.astype(np.uint64))
+        return PlanProfile(np.repeat(masks[:, None], self.card.layers, 1), correct, confidence)
+
+    def score_batch(self, plan: TopK, inputs: IntArray) -> BoolArray:
+        """Answer the requests of one real batch under a plan whose experts take only so many.
+
+        Args:
+            plan: Top-k with a capacity.
+            inputs: Global input ids of the whole batch in its order, (R,).
+
+        Raises:
+            InputError: The plan has no capacity, or names a gate or experts that are not there.
+        """
+        self._check_gate(plan)
+        if plan.capacity is None:
+            raise InputError(f"{plan} answers every request by itself; see `profile`")
+        rows = torch.from_numpy(np.ascontiguousarray(inputs, np.int64))
+        return score_batch(
+            self._model, self._inputs[rows], self._labels[rows], plan.k, plan.capacity
+        )
 
     def task_accuracy(self, weights: Sequence[float], task: int) -> float:
         """Return a merge's exact accuracy over one task's service inputs.
@@ -131,3 +182,7 @@ class Runtime:
         return float(
             self._scorer.correct(merged, self._labels, range(start, start + sizes[task])).mean()
         )
+
+
+def _vertex(expert: int, experts: int) -> tuple[float, ...]:
+    return tuple(1.0 if e == expert else 0.0 for e in range(experts))

@@ -11,14 +11,15 @@ full=True)`; tests hold the two together.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from agents.moe.model import PAD, Block, Encoder, Ffn, Gated, apply_ffn, choose
+from agents.moe.gates import blend, choose
+from agents.moe.model import PAD, Blended, Block, Encoder, Ffn, Gated, apply_ffn
 from sim.errors import InputError, ShapeError
 
 if TYPE_CHECKING:
@@ -156,29 +157,67 @@ def score_gated(model: Encoder, inputs: Tensor, labels: Tensor, k: int) -> Gated
     """
     if not 1 <= k <= model.shape.experts:
         raise InputError(f"top-k: expected 1 <= k <= {model.shape.experts} experts, found {k}")
-    parts = [_gated_piece(model, inputs[piece], labels[piece], k) for piece in chunks(len(inputs))]
+    return _score(model, inputs, labels, Gated(k))
+
+
+def score_blend(model: Encoder, inputs: Tensor, labels: Tensor, k: int) -> GatedScore:
+    """Score merges per request over a whole pool in fixed pieces; masks are the experts merged.
+
+    Raises:
+        InputError: k exceeds the number of experts.
+    """
+    if not 1 <= k <= model.shape.experts:
+        raise InputError(f"blend: expected 1 <= k <= {model.shape.experts} experts, found {k}")
+    return _score(model, inputs, labels, Blended(k))
+
+
+def _score(model: Encoder, inputs: Tensor, labels: Tensor, route: Gated | Blended) -> GatedScore:
+    parts = [_piece(model, inputs[piece], labels[piece], route) for piece in chunks(len(inputs))]
     masks, hits, confidence = zip(*parts, strict=True)
     return GatedScore(np.concatenate(masks), np.concatenate(hits), np.concatenate(confidence))
 
 
-def _gated_piece(
-    model: Encoder, inputs: Tensor, labels: Tensor, k: int
+def _piece(
+    model: Encoder, inputs: Tensor, labels: Tensor, route: Gated | Blended
 ) -> tuple[MaskArray, BoolArray, FloatArray]:
     """Score one piece."""
     with torch.inference_mode():
-        answer = model(inputs, Gated(k))
+        answer = model(inputs, route)
         real = inputs != PAD if model.shape.kind == "tokens" else None
-        masks = [_visited(router, real, k) for router in answer.router]
+        seen = _merged if isinstance(route, Blended) else _visited
+        masks = [_bits(seen(router, real, route.k)) for router in answer.router]
         return np.stack(masks, axis=1), *judge(answer.logits, labels)
 
 
-def _visited(router: Tensor, real: Tensor | None, k: int) -> MaskArray:
-    """Return the experts that the real tokens of each input visit, as bits, (B,)."""
+def _merged(router: Tensor, real: Tensor | None, k: int) -> Tensor:
+    """Return the experts that each input merges, 0 or 1, (B, E)."""
+    return blend(router, real, k) > 0.0
+
+
+def _visited(router: Tensor, real: Tensor | None, k: int) -> Tensor:
+    """Return the experts that the real tokens of each input visit, 0 or 1, (B, E)."""
     _, ids = choose(router, k)
     bits = torch.nn.functional.one_hot(ids, router.shape[-1]).amax(2)  # (B, T, E)
     if real is not None:
         bits = bits * real[..., None]
-    seen = bits.amax(1).numpy().astype(np.uint64)
+    return bits.amax(1)
+
+
+def _bits(seen: Tensor) -> MaskArray:
+    """Pack (B, E) of 0 and 1 into one mask per input, (B,)."""
     powers = np.left_shift(np.uint64(1), np.arange(seen.shape[1], dtype=np.uint64))
-    masks: MaskArray = (seen * powers).sum(1, dtype=np.uint64)
+    masks: MaskArray = (seen.numpy().astype(np.uint64) * powers).sum(1, dtype=np.uint64)
     return masks
+
+
+def score_batch(
+    model: Encoder, inputs: Tensor, labels: Tensor, k: int, capacity: float
+) -> BoolArray:
+    """Tell which requests of one real batch top-k with limited experts answers right, (B,).
+
+    Raises:
+        InputError: k exceeds the number of experts.
+    """
+    with torch.inference_mode():
+        logits = model(inputs, Gated(k, capacity)).logits
+        return cast("BoolArray", (logits.argmax(-1) == labels).numpy())

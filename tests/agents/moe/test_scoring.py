@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.moe.model import PAD, Gated, Mixed, choose
+from agents.moe.gates import choose
+from agents.moe.model import PAD, Gated, Mixed
 from agents.moe.scoring import CHUNK, MergedScorer, chunks, judge, score_gated
 from sim.errors import InputError, ShapeError
 
