@@ -123,7 +123,7 @@ class Block:
         correct = np.zeros(len(served.id), np.bool_)
         for rows in _groups(served):
             new = plans[int(served.plan_id[rows[0]])]
-            correct[rows] = self.scorer.score(new, served.input[rows])
+            correct[rows] = self.scorer.score(new, served.input[rows], served.batch[rows])
         return correct
 
     def _hold(self, served: Served, correct: BoolArray, plans: Mapping[int, NewPlan]) -> None:

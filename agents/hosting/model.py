@@ -9,7 +9,7 @@ from sim.config import ClusterSpec
 
 if TYPE_CHECKING:
     from sim.arrays import BoolArray, FloatArray, IntArray
-    from sim.plans import Plan
+    from sim.plans import Plan, TopK
     from sim.ports import Calibration, ModelCard, Oracle, PlanProfile
 
 Weights: TypeAlias = tuple[float, ...]
@@ -67,6 +67,10 @@ class HostedModel(Protocol):
 
     def profile(self, plan: Plan) -> PlanProfile:
         """Score a gated plan over the whole pool in pool order."""
+        ...
+
+    def score_batch(self, plan: TopK, inputs: IntArray) -> BoolArray:
+        """Return the correctness of one real batch under a plan with a capacity, (R,)."""
         ...
 
     def task_accuracy(self, weights: Weights, task: int) -> float:

@@ -4,7 +4,9 @@ Source: ours: max over merges w of A[w] . m minus A[plan that served] . m, m the
 linear in m, so the maximum over a dense table of merges is the best merge for any mix. Deviation:
 the table holds finitely many merges, so a plan may beat it by the table's spacing (measured: less
 than a point of accuracy); a router's own cap on active experts is not applied to the best, so that
-every policy has the same zero line and a capped one sees what its cap costs.
+every policy has the same zero line and a capped one sees what its cap costs. A plan whose answers
+depend on the batch (top-k with a capacity) has no accuracy per request; for it the expectation is
+the rate of right answers by task that it has had in the block over the whole run.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.plans import Plan, merge_weights
+from sim.plans import Plan, TopK, limited, merge_weights
 from sim.ports import AssessInput, AssessReply, NewPlan
 from sim.rng import spawn_key
 
@@ -102,7 +104,8 @@ class Assessor:
         chosen = self._chosen(part, query, known)
         for row in np.unique(part.row[chosen]).tolist():
             first, last = np.searchsorted(part.row, (row, row + 1)).tolist()
-            value = np.array([self._accuracy(part, e, bool(known[e])) for e in range(first, last)])
+            entries = range(first, last)
+            value = np.array([self._accuracy(part, e, block, bool(known[e])) for e in entries])
             count = part.count[first:last]
             expected[row] = (value * count).sum() / count.sum()
 
@@ -126,8 +129,10 @@ class Assessor:
         slot, node = int(query.row_slot[row]), int(query.row_node[row])
         return sample_uniform(self.seed, slot, node) < self.sample
 
-    def _accuracy(self, part: _Part, entry: int, known: bool) -> float:
+    def _accuracy(self, part: _Part, entry: int, block: Block, known: bool) -> float:
         plan, task = part.plan[entry], int(part.task[entry])
+        if isinstance(plan, TopK) and limited(plan):
+            return float(block.scorer.realised(plan)[task])
         weights = merge_weights(plan, self.model.card.experts)
         if known or weights is None:
             return float(self.pool.accuracy(plan)[task])

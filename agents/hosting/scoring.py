@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.plans import Plan, Single, is_gated, merge_weights
+from sim.plans import Plan, Single, TopK, is_gated, limited, merge_weights
 
 if TYPE_CHECKING:
     from agents.hosting.model import HostedModel, Weights
@@ -62,20 +62,50 @@ class BlockScorer:
 
     Gated plans, start and fixed plans, single experts and the uniform merge are looked up in the
     pool's scores. Any other merge is scored request by request until it has paid for a whole pool,
-    and is looked up from then on.
+    and is looked up from then on. A plan whose experts take only so many tokens is scored batch by
+    batch, since what it answers depends on who is in the batch.
     """
 
     def __init__(self, model: HostedModel, pool: PoolScores) -> None:
         self._model, self._pool = model, pool
         self._asked: dict[Weights, int] = {}
         self._pooled: set[Weights] = set()
+        self._realised: dict[TopK, IntArray] = {}  # (2, M), wrong and right answers
 
-    def score(self, new: NewPlan, inputs: IntArray) -> BoolArray:
-        """Return the correctness of one node's requests under one plan, by request id, (R,)."""
+    def score(self, new: NewPlan, inputs: IntArray, batch: IntArray) -> BoolArray:
+        """Return the correctness of one node's requests under one plan, (R,).
+
+        Args:
+            new: The plan.
+            inputs: What was asked, by request id.
+            batch: Ids of the batches; a batch is here as a whole.
+        """
+        if isinstance(new.plan, TopK) and limited(new.plan):
+            return self._by_batch(new.plan, inputs, batch)
         weights = merge_weights(new.plan, self._model.card.experts)
         if weights is None or self._look_up(new, weights, len(inputs)):
             return self._pool.correct(new.plan)[inputs]
         return self._model.score_merged(weights, inputs)[0]
+
+    def _by_batch(self, plan: TopK, inputs: IntArray, batch: IntArray) -> BoolArray:
+        correct = np.zeros(len(inputs), np.bool_)
+        for each in np.unique(batch).tolist():
+            rows = np.flatnonzero(batch == each)
+            correct[rows] = self._model.score_batch(plan, inputs[rows])
+        tasks = len(self._model.card.tasks)
+        seen = self._realised.setdefault(plan, np.zeros((2, tasks), np.int64))
+        np.add.at(seen, (correct.astype(np.int64), self._model.task_of[inputs]), 1)
+        return correct
+
+    def realised(self, plan: TopK) -> FloatArray:
+        """Return the accuracy by task that a plan has had in this block so far, (M,).
+
+        NaN for tasks that it has not served.
+        """
+        wrong, right = self._realised.get(plan, np.zeros((2, len(self._model.card.tasks))))
+        asked = wrong + right
+        rate: FloatArray = np.full(len(asked), np.nan)
+        return np.divide(right, asked, out=rate, where=asked > 0)
 
     def knows(self, plan: Plan) -> bool:
         """Tell whether this block looks a plan up, so that its accuracy costs nothing more."""

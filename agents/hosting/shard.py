@@ -11,7 +11,7 @@ from agents.hosting.block import Block
 from agents.hosting.model import HostedModel, load_model
 from agents.hosting.regret import Assessor
 from agents.hosting.scoring import BlockScorer, PoolScores
-from agents.hosting.steering import Steering
+from agents.hosting.steering import Steering, reads_tasks
 from agents.hosting.threads import one_thread
 from agents.routers import ROUTERS
 from sim.errors import HostError
@@ -120,6 +120,11 @@ class Shard:
 
     def _register(self, plans: Iterable[NewPlan]) -> None:
         for new in plans:
+            if new.decided < 0 and reads_tasks(new.plan):
+                raise HostError(
+                    f"node {new.node}: fixed plan {new.plan} reads true tasks; only a router that"
+                    " declares `oracle = True` may"
+                )
             self._plans[new.plan_id] = new
             position = int(self._position(np.array([new.node]))[0])
             self._blocks[position].register(new)

@@ -22,6 +22,7 @@ from sim.ports import (
     FeedbackBlock,
     HostSpec,
     Message,
+    ModelCard,
     NodeDecision,
     Receipts,
     Router,
@@ -177,7 +178,11 @@ class Steering:
         for name in ("flop", "read_bytes", "moved_bytes", "state_bytes"):
             self._finite(name, getattr(work, name), slot)
         for plan in block.plans:
-            if plan is not None and not _runnable(plan, self._model.card.experts):
+            if plan is None:
+                continue
+            if reads_tasks(plan) and not self._oracle:
+                raise self._broken(slot, f"{plan} reads true tasks; declare `oracle = True`")
+            if not _runnable(plan, self._model.card):
                 raise self._broken(slot, f"{plan} does not fit {self._model.card.experts} experts")
 
     def _finite(self, name: str, values: FloatArray, slot: int) -> None:
@@ -218,7 +223,13 @@ def _swap_s(spec: HostSpec, nodes: IntArray) -> FloatArray | None:
     return np.array([known[node] for node in nodes.tolist()])
 
 
-def _runnable(plan: Plan, experts: int) -> bool:
+def reads_tasks(plan: Plan) -> bool:
+    """Tell whether a plan serves requests by their hidden task, as only oracles may."""
+    return isinstance(plan, ByTask) and plan.tags == "task"
+
+
+def _runnable(plan: Plan, card: ModelCard) -> bool:
+    experts = card.experts
     match plan:
         case TopK(k=k):
             return k <= experts
@@ -226,8 +237,9 @@ def _runnable(plan: Plan, experts: int) -> bool:
             return 0 <= expert < experts
         case Merged(weights=weights):
             return len(weights) == experts
-        case ByTask(experts=chosen):
-            return all(0 <= expert < experts for expert in chosen)
+        case ByTask(experts=chosen, tags=tags):
+            kinds = card.clusters if tags == "cluster" else len(card.tasks)
+            return len(chosen) == kinds and all(0 <= expert < experts for expert in chosen)
         case Blend(k=k):
             return k <= experts
 

@@ -12,7 +12,16 @@ from agents.hosting.shard import Shard
 from sim.config import PolicySpec
 from sim.plans import Merged, Plan, Single, TopK, merge_weights, uniform
 from sim.ports import AssessReply, NewPlan
-from tests.agents.hosting.tiny import TINY_ROUTERS, E, M, TinyModel, query_of, step_of, tiny_world
+from tests.agents.hosting.tiny import (
+    TINY_ROUTERS,
+    E,
+    M,
+    TinyModel,
+    query_of,
+    served_of,
+    step_of,
+    tiny_world,
+)
 
 Request = tuple[int, int, int, int]  # slot, node, plan id, task
 
@@ -138,3 +147,13 @@ def test_the_sample_is_uniform_and_depends_on_seed_slot_and_node() -> None:
     assert len(set(draws.tolist())) == len(draws)
     assert sample_uniform(1, 2, 3) != sample_uniform(2, 2, 3)
     assert sample_uniform(1, 2, 3) == draws[2 * 30 + 3]
+
+
+def test_of_a_limited_plan_the_realised_rate_is_expected() -> None:
+    plan, shard = TopK(1, capacity=1.25), shard_with([uniform(E)])
+    served = served_of([(i, 2, i, 7, False) for i in range(50)])  # 30 of task 0, 20 of task 1
+    reply = shard.step(step_of(1, plans=[NewPlan(7, 2, 0, plan)], served=served))
+    got = measured(shard, [(0, 2, 7, 0), (1, 2, 7, 0), (1, 2, 7, 1)])
+    first, second = reply.correct[:30].mean(), reply.correct[30:].mean()
+    assert got[0, 2][1] == pytest.approx(first)
+    assert got[1, 2][1] == pytest.approx((first + second) / 2)

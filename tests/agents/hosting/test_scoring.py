@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from agents.hosting.scoring import BlockScorer, PoolScores
+from sim.arrays import BoolArray, IntArray
 from sim.plans import Merged, Plan, Single, TopK, merge_weights, uniform
 from sim.ports import NewPlan
 from tests.agents.hosting.tiny import E, M, P, TinyModel, ints
@@ -25,14 +26,18 @@ def new(plan: Plan, decided: int = 3) -> NewPlan:
     return NewPlan(1, 0, decided, plan)
 
 
+def ask(scorer: BlockScorer, plan: NewPlan, inputs: IntArray) -> BoolArray:
+    return scorer.score(plan, inputs, np.zeros(len(inputs), np.int64))
+
+
 @pytest.mark.parametrize(
     ("plan", "decided"), [(TopK(2), 3), (Single(1), 3), (uniform(E), 3), (W, -1)]
 )
 def test_fixed_plans_are_scored_once_over_the_whole_pool(
     scorer: BlockScorer, model: TinyModel, plan: Plan, decided: int
 ) -> None:
-    first = scorer.score(new(plan, decided), ints([5, 70, 5]))
-    again = scorer.score(new(plan, decided), ints([70]))
+    first = ask(scorer, new(plan, decided), ints([5, 70, 5]))
+    again = ask(scorer, new(plan, decided), ints([70]))
     assert len(model.calls) == 1
     weights = merge_weights(plan, E)
     twin = TinyModel(moody=True)
@@ -43,7 +48,7 @@ def test_fixed_plans_are_scored_once_over_the_whole_pool(
 
 
 def test_other_merges_are_scored_as_they_come(scorer: BlockScorer, model: TinyModel) -> None:
-    got = scorer.score(new(W), ints([5, 70]))
+    got = ask(scorer, new(W), ints([5, 70]))
     assert model.calls == [("score_merged", (W.weights, [5, 70]))]
     assert got.tolist() == TinyModel(moody=True).score_merged(W.weights, ints([5, 70]))[0].tolist()
     assert not scorer.knows(W)
@@ -53,10 +58,10 @@ def test_a_merge_that_recurs_is_looked_up_once_it_has_paid_for_the_pool(
     scorer: BlockScorer, model: TinyModel
 ) -> None:
     for start in range(0, P, 25):
-        scorer.score(new(W), np.arange(start, start + 25))
+        ask(scorer, new(W), np.arange(start, start + 25))
     assert not scorer.knows(W)
-    scorer.score(new(W), ints([3]))
-    scorer.score(new(W), ints([4]))
+    ask(scorer, new(W), ints([3]))
+    ask(scorer, new(W), ints([4]))
     assert [len(inputs) for _, (_, inputs) in model.calls] == [25, 25, 25, P]
     assert scorer.knows(W)
 
@@ -64,8 +69,8 @@ def test_a_merge_that_recurs_is_looked_up_once_it_has_paid_for_the_pool(
 def test_the_rule_depends_on_the_block_alone_though_the_pool_is_shared(model: TinyModel) -> None:
     pool = PoolScores(model)
     first, second = BlockScorer(model, pool), BlockScorer(model, pool)
-    first.score(new(W, -1), ints([1]))  # pooled by the first block
-    lonely = second.score(new(W), ints([1]))
+    ask(first, new(W, -1), ints([1]))  # pooled by the first block
+    lonely = ask(second, new(W), ints([1]))
     assert lonely.tolist() == TinyModel(moody=True).score_merged(W.weights, ints([1]))[0].tolist()
     assert not second.knows(W)
 
@@ -76,3 +81,20 @@ def test_accuracy_by_task_is_the_mean_over_the_pool(plan: Plan) -> None:
     pool = PoolScores(model)
     accuracy, right = pool.accuracy(plan), pool.correct(plan)
     assert accuracy.tolist() == [right[model.task_of == task].mean() for task in range(M)]
+
+
+def test_a_limited_plan_has_the_accuracy_that_its_batches_had(
+    scorer: BlockScorer, model: TinyModel
+) -> None:
+    plan = TopK(1, capacity=1.25)
+    assert np.isnan(scorer.realised(plan)).all()
+    rng, right, asked = np.random.default_rng(5), np.zeros(M), np.zeros(M)
+    for _ in range(3):
+        inputs, batch = rng.integers(0, 50, 30), np.sort(rng.integers(0, 6, 30))  # tasks 0 and 1
+        found = scorer.score(new(plan), inputs, batch)
+        for item, hit in zip(inputs.tolist(), found.tolist(), strict=True):
+            right[model.task_of[item]] += hit
+            asked[model.task_of[item]] += 1
+    assert scorer.knows(plan)
+    assert scorer.realised(plan)[:2].tolist() == (right[:2] / asked[:2]).tolist()
+    assert np.isnan(scorer.realised(plan)[2])

@@ -12,7 +12,7 @@ from agents.hosting.inline import InlineExecutor
 from agents.hosting.shard import Shard
 from sim.config import PolicySpec
 from sim.errors import HostError, InputError
-from sim.plans import Merged, Single, TopK, uniform
+from sim.plans import Blend, ByTask, Merged, Single, TopK, limited, uniform
 from sim.ports import NewPlan
 from tests.agents.hosting.tiny import (
     TINY_ROUTERS,
@@ -30,6 +30,7 @@ from tests.agents.hosting.tiny import (
 )
 
 W = Merged((0.4, 0.3, 0.2, 0.1))
+KINDS = {type(None), TopK, Single, Merged, ByTask, Blend}
 
 
 @pytest.fixture
@@ -61,7 +62,8 @@ def test_the_replies_do_not_depend_on_the_shards(kind: str) -> None:
         for shards in (1, 2, 3)
     )
     assert len(one.correct) > 1000
-    assert {type(d.plan) for _, d in one.decisions} == {type(None), TopK, Single, Merged}
+    assert {type(d.plan) for _, d in one.decisions} == KINDS
+    assert any(d.plan is not None and limited(d.plan) for _, d in one.decisions)
     assert one.telemetry
     assert one == two == three
 
@@ -182,6 +184,8 @@ def test_the_estimate_is_carried_over_to_tasks(make: Callable[..., Shard]) -> No
         ("nan", r"router 'broken', slot 0: flop of node 1 is nan"),
         ("mix", r"router 'broken', slot 0: mix of node 0 is \[inf"),
         ("short", r"2 plans for 3 nodes"),
+        ("tags", r"tags='task'\) reads true tasks; declare `oracle = True`"),
+        ("kinds", r"ByTask\(experts=\(0, 0, 0, 0\).* does not fit 4 experts"),
         ("expert", r"Single\(expert=4\) does not fit 4 experts"),
         ("telemetry", r"telemetry row .*'node': 999"),
     ],
@@ -191,6 +195,29 @@ def test_nonsense_from_a_router_never_leaves(
 ) -> None:
     with pytest.raises(HostError, match=said):
         make("broken", how=how).step(step_of())
+
+
+def test_a_fixed_plan_by_true_tasks_is_refused_and_an_oracle_may_have_it(
+    make: Callable[..., Shard],
+) -> None:
+    tagged = ByTask((0, 1, 2), "task")
+    for kind in ("listener", "peeker"):
+        with pytest.raises(HostError, match=r"node 3: fixed plan .* reads true tasks"):
+            make(kind).step(step_of(plans=[NewPlan(0, 3, -1, tagged)]))
+    make("peeker").step(step_of(plans=[NewPlan(0, 4, 2, tagged)]))
+
+
+def test_a_plan_with_a_capacity_is_scored_by_real_batches(make: Callable[..., Shard]) -> None:
+    model, plan = TinyModel(), TopK(1, capacity=1.25)
+    plans = [NewPlan(20, 0, 0, plan), NewPlan(21, 1, 0, plan)]
+    rows = [(1, 0, 9, 20, False), (2, 1, 8, 21, False), (3, 0, 7, 20, False), (4, 0, 6, 20, False)]
+    served = replace(served_of(rows), batch=ints([5, 6, 7, 5]))
+    reply = make(model=model).step(step_of(1, plans=plans, served=served))
+    asked = [inputs for name, (_, inputs) in model.calls if name == "score_batch"]
+    assert asked == [[9, 6], [7], [8]]
+    twin = TinyModel()
+    pair, alone, other = (twin.score_batch(plan, ints(inputs)).tolist() for inputs in asked)
+    assert reply.correct.tolist() == [pair[0], other[0], alone[0], pair[1]]
 
 
 def test_foreign_nodes_and_unknown_feedback_are_refused(make: Callable[..., Shard]) -> None:

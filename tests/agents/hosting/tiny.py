@@ -13,7 +13,7 @@ from agents.hosting.blocks import make_specs, shard_of
 from agents.hosting.model import HostedModel
 from sim.arrays import BoolArray, FloatArray, IntArray
 from sim.config import ClusterSpec, Hardware, ModelSpec, NodeSpec, PolicySpec, World
-from sim.plans import Merged, Plan, Single, TopK, uniform
+from sim.plans import Blend, ByTask, Merged, Plan, Single, TopK, is_gated, uniform
 from sim.ports import (
     AssessInput,
     AssessReply,
@@ -97,9 +97,14 @@ class TinyModel:
 
     def profile(self, plan: Plan) -> PlanProfile:
         self.calls.append(("profile", plan))
-        assert isinstance(plan, TopK)
+        assert is_gated(plan)
         right = np.arange(P) % (plan.k + 2) > 0
-        return PlanProfile(np.full((P, L), 1 << plan.k, np.uint64), right, np.full(P, 0.5))
+        return PlanProfile(np.full((P, L), 1 << plan.k % E, np.uint64), right, np.full(P, 0.5))
+
+    def score_batch(self, plan: TopK, inputs: IntArray) -> BoolArray:
+        self.calls.append(("score_batch", (plan, inputs.tolist())))
+        mood = blake2b(np.ascontiguousarray(inputs).tobytes(), digest_size=8).digest()
+        return (int.from_bytes(mood, "little") % 2**60 >> np.arange(len(inputs))) % 3 > 0
 
     def task_accuracy(self, weights: Sequence[float], task: int) -> float:
         self.calls.append(("task_accuracy", (tuple(weights), task)))
@@ -160,6 +165,8 @@ class Listener:
         fixed: dict[int, Plan | None] = {0: None, 1: TopK(seed % 2 + 1), 2: Single(seed % E)}
         # a favourite recurs until a block has asked it often enough to look it up
         fixed |= {3: FAVOURITE, 4: FAVOURITE}
+        by_task: tuple[Plan, ...] = (ByTask((0, 1, seed % E)), Blend(seed % E + 1))
+        fixed |= {5: TopK(1, capacity=1.25), 6: by_task[seed % 2]}
         return fixed.get(kind, Merged(tuple(rng.dirichlet(np.ones(E)).tolist())))
 
 
@@ -187,7 +194,11 @@ class Broken(Listener):
         if how == "raise":
             raise ZeroDivisionError("one over nothing")
         receipts = Receipts(bad, *[np.ones(n)] * 3) if how == "nan" else good.receipts
-        plans = {"short": good.plans[:-1], "expert": [Single(E)] * n}.get(how, good.plans)
+        wrong: dict[str, Plan] = {
+            "expert": Single(E), "tags": ByTask((0,) * M, "task"), "kinds": ByTask((0,) * (V + 1)),
+        }  # fmt: skip
+        plans = good.plans[:-1] if how == "short" else good.plans
+        plans = [wrong[how]] * n if how in wrong else plans
         mix = np.full((n, V), np.inf) if how == "mix" else good.mix
         rows: Sequence[Mapping[str, Any]] = [{"table": "drift", "node": 999}]
         rows = rows if how == "telemetry" else good.telemetry
@@ -331,10 +342,12 @@ def ints(values: Any) -> IntArray:
 
 
 def served_of(rows: Sequence[tuple[int, int, int, int, bool]]) -> Served:
-    """Build Served from rows (id, node, input, plan id, audited)."""
+    """Build Served from rows (id, node, input, plan id, audited), in batches of at most three."""
     columns = list(zip(*rows, strict=True)) or [()] * 5
     ids, nodes, inputs, plans = (ints(column) for column in columns[:4])
-    return Served(ids, nodes, inputs, plans, np.array(columns[4], np.bool_), ids.copy())
+    return Served(
+        ids, nodes, inputs, plans, np.array(columns[4], np.bool_), plans * 1000 + ids // 3
+    )
 
 
 def query_of(requests: Sequence[tuple[int, int, int, int]]) -> AssessInput:
