@@ -31,7 +31,7 @@ from sim.config import (
     World,
 )
 from sim.parts import Parts
-from sim.plans import Merged, Plan, TopK
+from sim.plans import ByTask, Merged, Plan, is_gated
 from sim.ports import (
     BlockSetup,
     ContextBlock,
@@ -72,10 +72,13 @@ class Varied(TinyModel):
     """The tiny model with gate choices that differ by input and layer."""
 
     def profile(self, plan: Plan) -> PlanProfile:
-        assert isinstance(plan, TopK)
+        assert is_gated(plan)
         rng = np.random.default_rng(plan.k)
         first, second = rng.integers(0, E, (P, L)), rng.integers(0, E, (P, L))
         masks = (1 << first) | (1 << second if plan.k > 1 else 0)
+        if isinstance(plan, ByTask):
+            expert = np.array(plan.experts)[self.cluster_of]
+            masks = np.repeat(1 << expert[:, None], L, axis=1)
         return PlanProfile(masks.astype(np.uint64), np.arange(P) % 3 > 0, np.full(P, 0.5))
 
 
@@ -111,11 +114,18 @@ class Scripted:
         return DecisionBlock(plans, Receipts(*cost), np.zeros(n, np.bool_), outbox=mail)
 
 
+class Deaf(Scripted):
+    """Decides by its script and declares that it learns nothing."""
+
+    learns: ClassVar[bool] = False
+
+
 _COSTS = ("flop", "read_bytes", "moved_bytes", "state_bytes")
 
 ROUTERS = Registry(
     "router",
     {
+        "deaf": "tests.sim.minds:Deaf",
         "scripted": "tests.sim.minds:Scripted",
         "listener": "tests.agents.hosting.tiny:Listener",
         "still": "tests.agents.hosting.tiny:Still",

@@ -8,10 +8,9 @@ import pytest
 from sim.compute.cost import CostModel
 from sim.config import Batching
 from sim.errors import PlanRefused, ShapeError
-from sim.plans import Blend, ByTask, Plan, TopK, is_gated, limited, reachable
-from sim.ports import PlanProfile
+from sim.plans import Blend, ByTask, TopK, limited, reachable
 from sim.records import DECISIONS
-from tests.agents.hosting.tiny import E, L, P
+from tests.agents.hosting.tiny import L
 from tests.sim.compute.test_cost import BOX, CARD, TOY
 from tests.sim.minds import (
     BACKBONE,
@@ -28,20 +27,6 @@ from tests.sim.minds import (
 )
 
 PAIR = ByTask((0, 2, 0))
-
-
-class Tasked(Varied):
-    """Serves input i by the expert of cluster i % V, or by all experts."""
-
-    def profile(self, plan: Plan) -> PlanProfile:
-        if isinstance(plan, TopK):
-            return super().profile(plan)
-        assert is_gated(plan)
-        masks = np.full((P, L), (1 << E) - 1, np.uint64)
-        if isinstance(plan, ByTask):
-            expert = np.array(plan.experts)[self.cluster_of]
-            masks = np.repeat((1 << expert).astype(np.uint64)[:, None], L, axis=1)
-        return PlanProfile(masks, np.arange(P) % 3 > 0, np.full(P, 0.5))
 
 
 def test_a_blend_worked_out_by_hand() -> None:
@@ -77,7 +62,7 @@ def test_a_merged_expert_of_ones_own_is_working_memory() -> None:
     assert costs.activation_bytes(3, Blend(2)) == 3 * (3e4 + 1e6 * 2)
     assert costs.activation_bytes(3, TopK(2)) == costs.activation_bytes(3)
     blended = node(plan=Blend(2), batching=Batching(2))
-    seen = run(world([blended], [timed([0.5, 0.5])]), script(), Tasked())
+    seen = run(world([blended], [timed([0.5, 0.5])]), script(), Varied())
     # 2 requests of 0.1 MB and a merged expert of 1 MB each
     assert [mb for _, mb in category(seen, "activations")] == [2.2, 0.0]
 
@@ -91,16 +76,16 @@ def test_only_the_experts_that_a_plan_names_are_reachable() -> None:
 
 def test_a_node_holds_the_experts_of_its_tasks_only() -> None:
     tight = node(memory_bytes=BACKBONE + 2 * L * UNIT + WORKING, plan=PAIR)
-    seen = run(world([tight], [timed([0.5])]), script(), Tasked())
+    seen = run(world([tight], [timed([0.5])]), script(), Varied())
     assert category(seen, "experts") == [(0.0, 2.0 * L)]
     whole = node(memory_bytes=BACKBONE + 2 * L * UNIT + WORKING, plan=TopK(1))
     with pytest.raises(PlanRefused, match=r"TopK.* needs .*try `cache: lru`"):
-        run(world([whole], [timed([0.5])]), script(), Tasked())
+        run(world([whole], [timed([0.5])]), script(), Varied())
 
 
 def test_a_cache_sees_the_experts_of_the_tasks_that_come() -> None:
     lru = node(cache="lru", plan=PAIR)
-    seen = run(world([lru], [timed([0.1 * i for i in range(1, 40)])]), script(), Tasked())
+    seen = run(world([lru], [timed([0.1 * i for i in range(1, 40)])]), script(), Varied())
     fetched = seen["residency"]
     pairs = zip(fetched["layer"].tolist(), fetched["expert"].tolist(), strict=True)
     assert sorted(pairs) == [(layer, expert) for layer in range(L) for expert in (0, 2)]
@@ -108,7 +93,7 @@ def test_a_cache_sees_the_experts_of_the_tasks_that_come() -> None:
 
 def test_experts_of_the_tasks_before_are_let_go() -> None:
     plans = {1: PAIR, 2: ByTask((2, 3, 3)), 3: TopK(1)}
-    seen = run(world([node()], [timed([0.5, 1.5, 2.5, 3.5])]), script(plans), Tasked())
+    seen = run(world([node()], [timed([0.5, 1.5, 2.5, 3.5])]), script(plans), Varied())
     force_s = [t for t in seen["decisions"]["t_force_s"].tolist() if t > 0.0]
     # 2 experts per layer, then 1 more, then the 2 that are missing from storage
     assert force_s == pytest.approx([1 + 0.01 * 2 * L, 2 + 0.01 * L, 3 + 0.01 * 2 * L])
@@ -129,8 +114,8 @@ def test_experts_of_the_tasks_before_are_let_go() -> None:
 
 def test_requests_of_more_tasks_touch_more_experts_and_take_longer() -> None:
     slow = node(plan=PAIR, batching=Batching(4, 0.0), hardware=chip(kernel_s=1e-3))
-    seen = run(world([slow], [timed([0.5] * 40)]), script(), Tasked())
-    rows, cluster_of = seen["requests"], Tasked().cluster_of
+    seen = run(world([slow], [timed([0.5] * 40)]), script(), Varied())
+    rows, cluster_of = seen["requests"], Varied().cluster_of
     experts = np.array(PAIR.experts)[cluster_of[rows["input"]]]
     found = set()
     for batch in np.unique(rows["batch"]):
