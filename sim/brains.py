@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim.audits import Audits
 from sim.compute.cost import CostModel
 from sim.compute.deployment import Common, Deployment, InForce
 from sim.compute.memory import Ledger
@@ -41,6 +42,7 @@ class Brains:
         self.coupling = Coupling(world, card, shards, fleet.requests, fleet.recorder, mixes.by_node)
         post = Post(fleet.clock, fleet.links, fleet.network, self.coupling.deliver)
         self.coupling.post = post.send
+        self.coupling.audits = self.audits = self._audits(fleet)
         fleet.recorder.rows(
             "drift", [(slot, node, DRIFTS.index("true")) for slot, node in mixes.changes()]
         )
@@ -52,6 +54,14 @@ class Brains:
         self._recorder, self._card = fleet.recorder, card
         for node, station in fleet.stations.items():
             self._deploy(node, station)
+
+    def _audits(self, fleet: Fleet) -> Audits:
+        feedback, clock = fleet.world.feedback, fleet.clock
+        drawn: list[bool] = (fleet.requests.workload.audit < feedback.fraction).tolist()
+        audits = Audits(feedback, drawn, self.coupling.listens(), clock, fleet.life)
+        post = Post(clock, fleet.links, fleet.network, audits.deliver, audits.lose)
+        audits.post = post.send
+        return audits
 
     def _deploy(self, node: int, station: Station) -> None:
         spec, card = station.spec, self._card

@@ -33,6 +33,7 @@ from sim.ports import (
 )
 
 if TYPE_CHECKING:
+    from sim.audits import Audits
     from sim.config import World
     from sim.recorder import Recorder
     from sim.request import Requests
@@ -54,7 +55,8 @@ class _Box:
 
     plans: list[NewPlan]
     ended: list[int]
-    due: deque[tuple[float, int]]  # (time, request id) of feedback on its way
+    due: list[int]  # request ids whose feedback has arrived
+    lost: list[int]  # request ids whose feedback never will
     reset: list[int]
     inbox: list[Message]
 
@@ -125,15 +127,19 @@ class Coupling:
         self.profiles = Profiles(self.hosts[0])
         self.swaps: dict[int, Swap] = {}
         self.routed = [n.plan is None and n.servers > 0 for n in world.nodes]
-        audit = requests.workload.audit < world.feedback.fraction
-        self.audited: list[bool] = audit.tolist()
         self.estimates: dict[tuple[int, int], tuple[float, ...]] = {}
         self.receipts_s = [0.0] * len(
             world.nodes
         )  # server seconds that decisions asked for (law L7)
-        self._boxes = [_Box([], [], deque(), [], []) for _ in self.hosts]
+        self._boxes = [_Box([], [], [], [], [], []) for _ in self.hosts]
         self._delayed: deque[_Due] = deque()
         self.post: Callable[[Message, float], None]
+        self.audits: Audits
+
+    def listens(self) -> list[bool]:
+        """Return, by node, whether a router that learns steers it."""
+        learns = bool(self.hosts[0].call("listens").result())
+        return [routed and learns for routed in self.routed]
 
     # --- the simulation tells
 
@@ -152,11 +158,8 @@ class Coupling:
 
     def served(self, node: int, ids: Sequence[int], now_s: float) -> None:
         """Note requests whose service ended."""
-        box = self._boxes[self.shard_of[node]]
-        box.ended.extend(ids)
-        if self.routed[node]:
-            due_s = now_s + self.world.feedback.delay_s
-            box.due.extend((due_s, rid) for rid in ids if self.audited[rid])
+        self._boxes[self.shard_of[node]].ended.extend(ids)
+        self.audits.served(node, ids, now_s)
 
     def deliver(self, message: Message, now_s: float) -> None:
         """Keep a message for the next boundary, unless its node is down or runs no router."""
@@ -184,6 +187,7 @@ class Coupling:
         self, slot: int, now_s: float, active: Sequence[int]
     ) -> tuple[list[NodeDecision], list[Message]]:
         true_mix = self.true_mix(slot)
+        self._collect(now_s)
         steps = []
         for shard, box in enumerate(self._boxes):
             here = np.array([n for n in active if self.shard_of[n] == shard], dtype=np.int64)
@@ -201,35 +205,40 @@ class Coupling:
         mail = [message for reply in replies for message in reply.outbox]
         return sorted(decisions, key=lambda d: d.node), sorted(mail, key=lambda m: m.src)
 
+    def _collect(self, now_s: float) -> None:
+        """Sort the outcomes that arrived, or never will, by shard."""
+        for rid, node in self.audits.collect(now_s):
+            self._boxes[self.shard_of[node]].due.append(rid)
+        for rid, node in self.audits.collect_lost():
+            self._boxes[self.shard_of[node]].lost.append(rid)
+
     def _step_input(
         self, box: _Box, slot: int, now_s: float, active: IntArray, true_mix: FloatArray
     ) -> StepInput:
-        feedback = []
-        while box.due and box.due[0][0] <= now_s:
-            feedback.append(box.due.popleft()[1])
         step = StepInput(
             slot=slot,
             t_s=now_s,
             plans=tuple(box.plans),
             served=self._served(sorted(box.ended)),
-            feedback=np.array(sorted(feedback), dtype=np.int64),
+            feedback=np.array(sorted(box.due), dtype=np.int64),
             active=active,
             reset=np.array(sorted(set(box.reset)), dtype=np.int64),
             true_mix=true_mix,
             inbox=tuple(box.inbox),
+            lost=np.array(sorted(box.lost), dtype=np.int64),
         )
-        box.plans, box.ended, box.reset, box.inbox = [], [], [], []
+        box.plans, box.ended, box.due, box.lost, box.reset, box.inbox = [], [], [], [], [], []
         return step
 
     def _served(self, ids: list[int]) -> Served:
-        requests, audited, routed = self.requests, self.audited, self.routed
+        requests, wanted = self.requests, self.audits.wanted
         return Served(
             id=np.array(ids, dtype=np.int64),
             node=_take(requests.server, ids),
             input=_take(requests.input, ids),
             plan_id=_take(requests.plan, ids),
             # nobody hears of a fixed plan's outcomes, so hosts must not wait to report them
-            audited=np.array([audited[i] and routed[requests.server[i]] for i in ids], np.bool_),
+            audited=np.array([wanted(i, requests.server[i]) for i in ids], np.bool_),
             batch=_take(requests.batch, ids),
         )
 

@@ -258,6 +258,13 @@ class Fleet:
         if self.brains is not None:
             self.brains.crash(node, now_s)
 
+    def life(self, node: int) -> int | None:
+        """Return how often a node has crashed so far, None while it is down."""
+        station = self.stations.get(node)
+        if station is None:
+            return 0  # it only forwards, and no fault is told of it
+        return station.epoch if station.up else None
+
     def restart(self, node: int, now_s: float) -> None:
         """Bring a node back, empty; it serves when its start plan is loaded."""
         self.up[node] = True
@@ -281,7 +288,7 @@ class Fleet:
         counts = conservation(table, len(choosing) + len(flying) + present)
         stations(ledgers)
         flying_bytes = [0.0] * len(self.world.links)
-        for link, size_bytes in flying:
+        for link, size_bytes in (*flying, *self.transfers.parcels()):
             flying_bytes[link] += size_bytes
         self.transfers.count_direct(table)
         link_bytes(self.links, flying_bytes)

@@ -115,5 +115,8 @@ def _meta(
         "usage_assumed": bool(brains and brains.usage_assumed),
         "notes": [*(brains.assumptions() if brains else ()), *fleet.parts.notes],
         "laws": dict(counts),
+        "audits": {**brains.audits.counts, "sent_bytes": brains.audits.sent_bytes}
+        if brains
+        else {},
         "events": fleet.clock.alarms,
     }  # fmt: skip

@@ -24,13 +24,15 @@ class Parcel(NamedTuple):
 
 
 class Post:
-    """Carries messages hop by hop, store and forward; a lost one is lost silently, as a datagram.
+    """Carries messages hop by hop, store and forward; a lost one is lost, as a datagram.
 
     Args:
         clock: The run's clock.
         links: Link states.
         network: Routes, recomputed on topology events.
         deliver: Called with a message that reached its node, and the time.
+        lose: Called with a message that was lost, and the time; for bookkeeping, since neither
+            end can know.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class Post:
         links: Links,
         network: Network,
         deliver: Callable[[Message, float], None],
+        lose: Callable[[Message, float], None] | None = None,
     ) -> None:
-        self.clock, self.links, self.network, self.deliver = clock, links, network, deliver
+        self.clock, self.links, self.network = clock, links, network
+        self.deliver, self.lose = deliver, lose or _silently
         self._sent = 0
 
     def send(self, message: Message, now_s: float) -> None:
@@ -54,6 +58,7 @@ class Post:
             return
         route = self.network.route(here, message.dst)
         if route is None:
+            self.lose(message, now_s)
             return
         link = route[0]
         due_s = self.links.put(link, message.size_bytes, now_s)
@@ -65,3 +70,9 @@ class Post:
         if self.links.landed(link, size_bytes, epoch):
             self._sent += 1
             self._forward(message, self.links.dst[link], -self._sent, now_s)
+        else:
+            self.lose(message, now_s)
+
+
+def _silently(message: Message, now_s: float) -> None:
+    """Tell nobody."""

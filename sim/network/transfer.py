@@ -145,7 +145,7 @@ class Transfers:
     # --- what lies on links, for the laws
 
     def flying(self, late: Sequence[int]) -> list[tuple[int, float]]:
-        """Return (link, bytes) of every transfer that is still on its way.
+        """Return (link, bytes) of every request and answer that is still on its way.
 
         Args:
             late: Requests whose answer, sent directly, arrives after the end.
@@ -156,12 +156,17 @@ class Transfers:
             if isinstance(item, int):
                 link = self.direct(requests.source[item], requests.server[item])
                 found.append((link, requests.up_bytes[item]))
-            else:  # a hop, or a parcel of the routers' post
+            elif isinstance(item, _Hop):
                 found.append((item.link, item.size_bytes))
         for rid in late:
             link = self.direct(requests.server[rid], requests.source[rid])
             found.append((link, requests.down_bytes[rid]))
         return found
+
+    def parcels(self) -> list[tuple[int, float]]:
+        """Return (link, bytes) of every message (sim.network.post) that is still on its way."""
+        pending = self.clock.pending(ARRIVE)
+        return [(p.link, p.size_bytes) for p in pending if not isinstance(p, int | _Hop)]
 
     def count_direct(self, table: Table) -> None:
         """Count what landed over direct ways: requests that a server took or refused, answers.
