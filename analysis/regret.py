@@ -118,13 +118,14 @@ def parts(
         least: As in `curve`.
     """
     kept, slot, length = _served(slots, meta, least)
-    lost, of = (slots["reward_best"] - slots["reward"])[kept], slots[by][kept]
+    lost, of = (slots["reward_best"] - slots["reward"])[kept], slots[by][kept].astype(np.int64)
+    known = np.isfinite(lost) & (of >= 0)
+    found, place = np.unique(of[known], return_inverse=True)
+    cell = place * length + slot[known]
+    sums = np.bincount(cell, weights=lost[known], minlength=len(found) * length)
     share = len(routed_nodes(meta)) if by == "task" else 1
-    found = {}
-    for part in np.unique(of[of >= 0]).tolist():
-        mine = of == part
-        found[int(part)] = np.cumsum(_sums(slot[mine], lost[mine], length)[0]) / share
-    return found
+    grown = np.cumsum(sums.reshape(len(found), length), axis=1) / share
+    return dict(zip(found.tolist(), grown, strict=True))
 
 
 def part_means(
@@ -134,7 +135,9 @@ def part_means(
     kept, _, _ = _served(slots, meta, 0)
     lost, of = (slots["reward_best"] - slots["reward"])[kept], slots[by][kept]
     known = np.isfinite(lost) & (of >= 0)
-    return {int(part): float(lost[known & (of == part)].mean()) for part in np.unique(of[known])}
+    found, place = np.unique(of[known], return_inverse=True)
+    means = np.bincount(place, weights=lost[known]) / np.bincount(place)
+    return dict(zip(found.tolist(), means.tolist(), strict=True))
 
 
 def _served(slots: Table, meta: Mapping[str, Any], least: int) -> tuple[Any, Any, int]:

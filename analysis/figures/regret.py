@@ -1,4 +1,4 @@
-"""Figures of learning: cumulative regret with its band over seeds, and the error of the context."""
+"""Figures of learning: cumulative regret with its band over seeds, its parts, and context error."""
 
 from __future__ import annotations
 
@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 
 Curves = Mapping[str, Sequence[Curve]]  # policy -> one per seed
 Marks = Sequence[tuple[float, str]]  # slot, word
+MOST_PARTS = 24  # columns of the table of parts
+_CROWD = 6  # policies above which single seeds are not drawn
+_ASIDE = "#7C8796"  # what is no policy
 
 
 def cumulative(
-    curves: Curves, looks: Looks, kind: str = "realised", log: bool = False, marks: Marks = ()
+    curves: Curves,
+    looks: Looks,
+    kind: str = "realised",
+    log: bool = False,
+    marks: Marks = (),
+    fixed: Sequence[Curve] = (),
 ) -> go.Figure:
     """Draw cumulative regret per node over slots: mean, band (from five seeds on), thin seed lines.
 
@@ -32,6 +40,7 @@ def cumulative(
         kind: `realised` or `expected`.
         log: Logarithmic axes; parts at or below zero cannot be drawn there.
         marks: Moments to name, such as a drift.
+        fixed: Curves of one policy, whose `fixed` is drawn as the comparator.
     """
     what = {"realised": "Cumulative regret", "expected": "Cumulative expected regret"}[kind]
     title = f"{what} per node (accuracy summed over slots)"
@@ -40,6 +49,8 @@ def cumulative(
         series = [getattr(curve, kind) for curve in curves[policy]]
         if any(np.isfinite(line).any() for line in series):
             _bundle(fig, policy, curves[policy][0].slot, series, looks[policy], log)
+            _thin_out(fig, policy, len(curves))
+    _comparator(fig, fixed, log)
     if not fig.data:
         return style.empty(f"{what}: no node-slot was measured in these trials.")
     if log:
@@ -85,6 +96,28 @@ def _bundle(
     )  # fmt: skip
 
 
+def _thin_out(fig: go.Figure, policy: str, policies: int) -> None:
+    """Hide single seeds in a crowd of policies: they would hide the means."""
+    if policies > _CROWD:
+        seeds = f"{style.plain(policy)}, one seed"
+        fig.data = [trace for trace in fig.data if trace.name != seeds]
+
+
+def _comparator(fig: go.Figure, fixed: Sequence[Curve], log: bool) -> None:
+    """Draw the regret of the best fixed merge in hindsight."""
+    known = [c.fixed for c in fixed if np.isfinite(c.fixed).any()]
+    if not known:
+        return
+    kept = style.thin(len(fixed[0].slot))
+    mean = band(known).mean[kept]
+    fig.add_scatter(
+        x=style.light(fixed[0].slot[kept]), y=style.light(_above(mean, log)), mode="lines",
+        name="best fixed merge, in hindsight", line={"color": _ASIDE, "width": 3, "dash": "dot"},
+        hovertemplate="best fixed merge, slot %{x}: %{y:.4~g}"
+        f"<extra>mean of {len(known)}</extra>",
+    )  # fmt: skip
+
+
 def _above(values: FloatArray, log: bool) -> FloatArray:
     return np.where(values > 0.0, values, np.nan) if log else values
 
@@ -105,6 +138,56 @@ def _guides(fig: go.Figure, curves: Curves, kind: str) -> None:
         )  # fmt: skip
 
 
+def grown_parts(
+    series: Mapping[str, Sequence[FloatArray]], title: str, marks: Marks = ()
+) -> go.Figure:
+    """Draw cumulative regret of parts (contexts or nodes) of one policy: mean and band over seeds.
+
+    Args:
+        series: Part -> one (K,) line per seed that has the part, in the order of the legend.
+        title: Plotly text.
+        marks: Moments to name.
+    """
+    fig = style.figure(title, "Slot", "Accuracy, summed over slots", height=440)
+    for place, (part, lines) in enumerate(series.items()):
+        look = style.place_look(place)
+        _bundle(fig, part, np.arange(1.0, len(lines[0]) + 1.0), lines, look, log=False)
+        _thin_out(fig, part, len(series))
+    if not fig.data:
+        return style.empty("No node-slot was served.")
+    fig.update_yaxes(zeroline=True)
+    style.moments(fig, marks)
+    return fig
+
+
+def where(
+    policies: Sequence[str], names: Sequence[str], values: FloatArray, title: str
+) -> go.Figure:
+    """Draw mean regret as a table of coloured cells, a row per policy and a column per part.
+
+    Args:
+        policies: Rows, from the top.
+        names: Columns.
+        values: Mean regret, (policies, parts), NaN where nothing was served.
+        title: Plotly text.
+    """
+    shown = 100.0 * values
+    most = float(np.nanmax(np.abs(shown), initial=1.0))
+    fig = style.figure(title, "", "", height=150 + 30 * len(policies), margin={"t": 56, "l": 130})
+    fig.add_heatmap(
+        z=style.light(shown), x=[style.plain(n) for n in names],
+        y=[style.plain(p) for p in policies],
+        zmin=-most, zmax=most, xgap=2, ygap=2, showscale=False,
+        colorscale=[[0.0, "#3C8DC4"], [0.5, "#FFFFFF"], [1.0, "#E0702F"]],
+        text=[["" if np.isnan(v) else f"{v:.1f}" for v in row] for row in shown],
+        texttemplate="%{text}", textfont={"size": 11 if len(names) > 12 else 12},
+        hovertemplate="%{y}, %{x}: %{z:.3~g} points<extra></extra>",
+    )  # fmt: skip
+    fig.update_yaxes(autorange="reversed", showgrid=False, ticks="")
+    fig.update_xaxes(showgrid=False, ticks="", side="bottom", type="category")
+    return fig
+
+
 def context_error(curves: Curves, looks: Looks, marks: Marks = ()) -> go.Figure:
     """Draw the distance between a router's estimate of the mix and the mix served, over slots."""
     title = "Context error per slot (total variation, 0 to 1)"
@@ -113,8 +196,27 @@ def context_error(curves: Curves, looks: Looks, marks: Marks = ()) -> go.Figure:
         series = [curve.context_tv for curve in curves[policy]]
         if any(np.isfinite(line).any() for line in series):
             _bundle(fig, policy, curves[policy][0].slot, series, looks[policy], log=False)
+            _thin_out(fig, policy, len(curves))
     if not fig.data:
         return style.empty("No policy of this run keeps an estimate of the mix.")
+    _floor(fig, curves)
     fig.update_yaxes(rangemode="tozero")
     style.moments(fig, marks)
     return fig
+
+
+def _floor(fig: go.Figure, curves: Curves) -> None:
+    """Draw what even a perfect estimate would be off by: it hardly depends on the policy."""
+    lines = [c.floor for many in curves.values() for c in many if np.isfinite(c.floor).any()]
+    if not lines:
+        return
+    known = np.isfinite(np.stack(lines)).any(axis=0)
+    mean = np.full(len(lines[0]), np.nan)
+    mean[known] = np.nanmean(np.stack(lines)[:, known], axis=0)
+    kept = style.thin(len(mean))
+    fig.add_scatter(
+        x=style.light(np.arange(1.0, len(mean) + 1.0)[kept]), y=style.light(mean[kept]),
+        mode="lines", name="sampling floor: a perfect estimate", fill="tozeroy",
+        fillcolor="rgba(124,135,150,0.14)", line={"color": _ASIDE, "width": 1.6, "dash": "dot"},
+        hovertemplate="sampling floor, slot %{x}: %{y:.3~g}<extra></extra>",
+    )  # fmt: skip

@@ -75,10 +75,10 @@ def looks(policies: Sequence[str]) -> dict[str, Look]:
     others = [name for name in names if name not in place]
     taken = free + list(range(len(HOMES), len(HOMES) + len(others)))
     place |= dict(zip(others, taken, strict=False))
-    return {name: _look(place[name]) for name in names}
+    return {name: place_look(place[name]) for name in names}
 
 
-def _look(place: int) -> Look:
+def place_look(place: int) -> Look:
     """Return the signs of a place: no two of the first 48 share two of colour, symbol and dash."""
     turn, at = divmod(place, len(COLORS))
     symbol, dash = (at + 5 * turn) % len(SYMBOLS), (at + at // 8 + 2 * turn) % len(DASHES)

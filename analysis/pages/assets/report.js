@@ -94,8 +94,20 @@
     node.classList.remove("waiting");
     if (!node.dataset.drawn) node.textContent = "";
     await Plotly.react(node, figure.data, layout, settings);
+    await makeRoom(node, layout);
     if (!node.dataset.listening) listen(node);
     node.dataset.drawn = key;
+  }
+  /* A legend of many policies, or a narrow window, takes several rows: the figure grows by them. */
+  async function makeRoom(node, layout) {
+    const legend = node.querySelector("g.legend"), full = node._fullLayout;
+    if (!legend || !full.legend || full.legend.yref !== "container") return;
+    const below = full.height * (1 - full.legend.y);
+    const more = Math.ceil(below + legend.getBBox().height + 14 - full.margin.t);
+    if (more <= 0) return;
+    const height = layout.height + more;
+    node.style.minHeight = height + "px";
+    await Plotly.relayout(node, { height: height, "margin.t": full.margin.t + more, "legend.y": 1 - below / height });
   }
   function blank(node, text) {
     if (node.dataset.drawn) Plotly.purge(node);
