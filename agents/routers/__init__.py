@@ -8,8 +8,12 @@ ROUTERS = Registry(
     "router",
     {
         "best-oracle": "agents.routers.oracle:BestOracle",
+        "lin-ucb": "agents.routers.bandits.lin_ucb:LinUcb",
         "mix-oracle": "agents.routers.oracle:MixOracle",
+        "neural-ts": "agents.routers.bandits.neural_ts:NeuralTS",
+        "nucb": "agents.routers.bandits.nucb:Nucb",
         "random": "agents.routers.static:RandomWeights",
+        "rff-ucb": "agents.routers.bandits.rff_ucb:RffUcb",
         "single": "agents.routers.static:BestSingle",
         "tanbr": "agents.routers.tanbr.router:Tanbr",
         "top-k": "agents.routers.static:TopKPlan",
