@@ -16,7 +16,7 @@ import numpy as np
 
 from agents.routers import ROUTERS
 from sim.errors import InputError
-from sim.plans import Plan, Single, TopK, merge_weights, uniform
+from sim.plans import ByTask, Gated, Plan, Single, is_gated, merge_weights, uniform
 from sim.ports import (
     BlockSetup,
     Calibration,
@@ -226,6 +226,7 @@ def _play(router: Router, setup: BlockSetup, script: _Script) -> _Trace:
         context = script.context(slot)
         answer = router.decide_block(context)
         trace.breaches += _breaches(answer, context, setup)
+        trace.breaches += _undeclared(answer, type(router))
         script.note(slot, answer)
         trace.plans.append(tuple(answer.plans))
         trace.arrays.append(_bytes(answer))
@@ -248,7 +249,7 @@ def _breaches(answer: DecisionBlock, context: ContextBlock, setup: BlockSetup) -
         if plan is not None and not active:
             found.append("decided for an inactive node")
         if plan is not None:
-            found += _plan_breaches(plan, setup.experts)
+            found += _plan_breaches(plan, setup)
     if np.shape(answer.explored) != (n,):
         found.append(f"explored has shape {np.shape(answer.explored)}, not {(n,)}")
     found += _receipt_breaches(answer.receipts, n)
@@ -256,15 +257,37 @@ def _breaches(answer: DecisionBlock, context: ContextBlock, setup: BlockSetup) -
     return found + _telemetry_breaches(answer.telemetry, {int(node) for node in setup.nodes})
 
 
-def _plan_breaches(plan: Plan, experts: int) -> list[str]:
-    if isinstance(plan, TopK):
-        return [] if plan.k <= experts else [f"top-k of {plan.k} experts, there are {experts}"]
+def _plan_breaches(plan: Plan, setup: BlockSetup) -> list[str]:
+    experts = setup.experts
+    if is_gated(plan):
+        return _gated_breaches(plan, setup)
     if isinstance(plan, Single) and not 0 <= plan.expert < experts:
         return [f"expert {plan.expert} of {experts}"]
     weights = np.array(merge_weights(plan, experts))
     fits = len(weights) == experts and bool(np.isfinite(weights).all())
     on_simplex = fits and abs(weights.sum() - 1.0) <= _SLACK and bool(weights.min() >= 0.0)
     return [] if on_simplex else [f"a merge off the simplex of {experts} experts"]
+
+
+def _gated_breaches(plan: Gated, setup: BlockSetup) -> list[str]:
+    experts = setup.experts
+    if not isinstance(plan, ByTask):
+        return [] if plan.k <= experts else [f"{plan.kind} of {plan.k} experts, of {experts}"]
+    tasks = 0 if setup.oracle is None else setup.oracle.accuracy.shape[1]
+    kinds = setup.clusters if plan.tags == "cluster" else tasks
+    fits = len(plan.experts) == kinds and all(0 <= e < experts for e in plan.experts)
+    return [] if fits else [f"{plan}: expected one of {experts} experts per {plan.tags}, {kinds}"]
+
+
+def _undeclared(answer: DecisionBlock, kind: Any) -> list[str]:
+    """Report plans of which nobody could know from the class: nodes must hold the experts."""
+    found = []
+    for plan in answer.plans:
+        if plan is not None and is_gated(plan) and not getattr(kind, "gated", False):
+            found.append(f"chose a gated plan ({plan.kind}) without declaring `gated = True`")
+        if isinstance(plan, ByTask) and plan.tags == "task" and not kind.oracle:
+            found.append("chose a plan by true tasks without declaring `oracle = True`")
+    return found
 
 
 def _receipt_breaches(receipts: Receipts, n: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,9 +16,10 @@ from sim.ports import BlockSetup, Calibration, ContextBlock, DecisionBlock, Feed
 from sim.rng import Streams
 
 if TYPE_CHECKING:
-    from sim.arrays import BoolArray, FloatArray
+    from sim.arrays import BoolArray, FloatArray, IntArray
 
 _VERTEX_SLACK = 1e-6
+_LEAST_CAPACITY = 0.01
 _DRAW_FLOP = 20.0  # one exponential draw and its share of the normalisation
 
 
@@ -73,10 +75,14 @@ class BestSingle(FixedPlan):
 
 @dataclass(frozen=True, slots=True)
 class TopKParams:
-    """Parameters of `top-k`: k experts per token, chosen by a gate."""
+    """Parameters of `top-k`: k experts per token, chosen by a gate.
+
+    `capacity` limits the tokens per expert and batch to so many even shares; left out: no limit.
+    """
 
     k: int = limited(2, 1)
     gate: str = "learned"
+    capacity: float = limited(math.inf, _LEAST_CAPACITY)
 
 
 class TopKPlan(FixedPlan):
@@ -87,11 +93,9 @@ class TopKPlan(FixedPlan):
 
     def __init__(self, setup: BlockSetup) -> None:
         chosen = parse(TopKParams, setup.params, "top-k")
-        if chosen.k > setup.experts:
-            raise InputError(
-                f"router top-k: k: expected at most {setup.experts} experts, found {chosen.k}"
-            )
-        super().__init__(setup, TopK(chosen.k, chosen.gate))
+        capacity = chosen.capacity if math.isfinite(chosen.capacity) else None
+        k = check_k(chosen.k, setup.experts, "top-k")
+        super().__init__(setup, TopK(k, chosen.gate, capacity))
 
 
 class Top1(FixedPlan):
@@ -118,6 +122,39 @@ class Top2(FixedPlan):
     def __init__(self, setup: BlockSetup) -> None:
         refuse_params(setup.params, "top2")
         super().__init__(setup, TopK(min(2, setup.experts)))
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityParams:
+    """Parameters of `top1-capacity`: tokens per expert and batch, in even shares."""
+
+    capacity: float = limited(1.25, _LEAST_CAPACITY)
+
+
+class Top1Capacity(FixedPlan):
+    """Top-1 gating with experts that take only so many tokens of a batch; others skip their FFN.
+
+    Source: Fedus et al. 2021 (Switch Transformer), capacity factor 1.25. Deviation: first come,
+    first served by position in the batch.
+    """
+
+    gated: ClassVar[bool] = True
+    parameters: ClassVar[str] = "agents.routers.static:CapacityParams"
+
+    def __init__(self, setup: BlockSetup) -> None:
+        chosen = parse(CapacityParams, setup.params, "top1-capacity")
+        super().__init__(setup, TopK(1, capacity=chosen.capacity))
+
+
+class BestFixed(FixedPlan):
+    """Serve the merge that does best on the calibration split, weighted by cluster shares."""
+
+    def __init__(self, setup: BlockSetup) -> None:
+        refuse_params(setup.params, "best-fixed")
+        known = setup.calibration
+        weights = known.weights[int((known.reward @ known.prior).argmax())]
+        plan = Merged(tuple((weights / weights.sum()).tolist()))
+        super().__init__(setup, plan, 2.0 * known.reward.size)
 
 
 class RandomWeights:
@@ -154,13 +191,39 @@ def best_expert(calibration: Calibration) -> int:
     Raises:
         InputError: The calibration holds no single expert.
     """
-    pure = calibration.weights.max(axis=1) > 1.0 - _VERTEX_SLACK
-    if not pure.any():
-        raise InputError(
-            "router single: the calibration holds no single expert; calibrate with the vertices"
-        )
-    value = np.where(pure, calibration.reward @ calibration.prior, -np.inf)
-    return int(calibration.weights[int(value.argmax())].argmax())
+    value = calibration.reward @ calibration.prior
+    return int(best_vertices(calibration.weights, value[:, None])[0])
+
+
+def best_vertices(weights: FloatArray, value: FloatArray) -> IntArray:
+    """Return the single experts that are best by each column of a table.
+
+    Args:
+        weights: Merges, (C, E).
+        value: What each is worth, (C, V).
+
+    Returns:
+        Expert ids, (V,).
+
+    Raises:
+        InputError: The table holds no single expert.
+    """
+    pure = np.flatnonzero(weights.max(axis=1) > 1.0 - _VERTEX_SLACK)
+    if not len(pure):
+        raise InputError("the table of merges holds no single expert; calibrate with the vertices")
+    chosen: IntArray = weights[pure[value[pure].argmax(axis=0)]].argmax(axis=1)
+    return chosen
+
+
+def check_k(k: int, experts: int, router: str) -> int:
+    """Return k.
+
+    Raises:
+        InputError: There are fewer experts.
+    """
+    if k > experts:
+        raise InputError(f"router {router}: k: expected at most {experts} experts, found {k}")
+    return k
 
 
 def _receipts(flop: FloatArray | BoolArray | Any) -> Receipts:

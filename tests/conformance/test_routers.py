@@ -11,7 +11,7 @@ import torch
 from agents.conformance import check_router, example_setup
 from agents.routers import ROUTERS
 from agents.routers.static import RandomWeights, Uniform
-from sim.plans import Merged
+from sim.plans import Blend, ByTask, Merged, TopK
 from sim.ports import Receipts
 
 
@@ -76,6 +76,36 @@ class Lax(Uniform):
         super().__init__(replace(setup, params={}))
 
 
+class Sparse(Uniform):
+    def __init__(self, setup):
+        super().__init__(setup)
+        self.plan = TopK(2)
+
+
+class Tagged(Sparse):
+    gated = True
+
+    def __init__(self, setup):
+        super().__init__(setup)
+        self.plan = ByTask((0,) * setup.clusters, "task")
+
+
+class Short(Sparse):
+    gated = True
+
+    def __init__(self, setup):
+        super().__init__(setup)
+        self.plan = ByTask((0,))
+
+
+class Wide(Sparse):
+    gated = True
+
+    def __init__(self, setup):
+        super().__init__(setup)
+        self.plan = Blend(5)
+
+
 @pytest.mark.parametrize(
     ("kind", "breach"),
     [
@@ -86,6 +116,10 @@ class Lax(Uniform):
         (Gullible, "refused 0 rows with NaN"),
         (Free, "receipt flop must be 3 finite numbers"),
         (Free, "mix is no probability"),
+        (Sparse, "chose a gated plan (top-k) without declaring `gated = True`"),
+        (Tagged, "chose a plan by true tasks without declaring `oracle = True`"),
+        (Short, "expected one of 4 experts per cluster, 3"),
+        (Wide, "blend of 5 experts, of 4"),
         (Lax, "accepted an unknown parameter"),
         (object, "`oracle` must be a class attribute"),
     ],

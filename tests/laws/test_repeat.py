@@ -11,7 +11,7 @@ import pytest
 
 from sim.config import Batching, DispatchSpec, FaultSpec, FeedbackSpec, PolicySpec, World
 from sim.plans import Single, TopK
-from sim.records import Record
+from sim.records import DECISIONS, Record
 from tests.sim import minds, worlds
 
 CUTS = [(1, 4), (2, 4), (3, 4), (4, 4)]  # shards, block size
@@ -76,7 +76,7 @@ def test_hosts_share_nothing_with_the_simulation() -> None:
 
 def test_the_run_that_is_repeated_is_a_rich_one() -> None:
     tables = cut(1, 4).tables
-    assert len(np.unique(tables["decisions"]["kind"])) == 5
+    assert len(np.unique(tables["decisions"]["kind"])) == len(DECISIONS)
     assert np.isfinite(tables["decisions"]["t_force_s"]).sum() > 40
     assert len(np.unique(tables["residency"]["cause"])) == 4
     assert {"node_down"} <= {k for k, n in cut(1, 4).meta["laws"].items() if n}

@@ -7,9 +7,11 @@ import pytest
 
 from agents.conformance import example_setup
 from agents.routers.static import (
+    BestFixed,
     BestSingle,
     RandomWeights,
     Top1,
+    Top1Capacity,
     Top2,
     TopKPlan,
     Uniform,
@@ -49,6 +51,30 @@ def test_gated_plans():
     assert Top2(one).decide_block(first).plans == [TopK(2)]
     three = TopKPlan(replace(one, params={"k": 3, "gate": "random"}))
     assert three.decide_block(first).plans == [TopK(3, "random")]
+
+
+def test_experts_may_be_of_limited_capacity():
+    first, one = context(0, [True]), example_setup(nodes=1)
+    assert Top1Capacity(one).decide_block(first).plans == [TopK(1, capacity=1.25)]
+    tight = Top1Capacity(replace(one, params={"capacity": 1}))
+    assert tight.decide_block(first).plans == [TopK(1, capacity=1.0)]
+    both = TopKPlan(replace(one, params={"k": 2, "capacity": 1.5}))
+    assert both.decide_block(first).plans == [TopK(2, capacity=1.5)]
+    assert TopKPlan(one).decide_block(first).plans == [TopK(2)]
+    with pytest.raises(InputError, match="capacity: expected a number in"):
+        Top1Capacity(replace(one, params={"capacity": 0.0}))
+
+
+def test_best_fixed_is_the_calibration_point_with_the_best_reward():
+    weights = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
+    reward = np.array([[0.9, 0.1], [0.6, 0.6], [0.2, 0.7]])
+    count = np.array([10.0, 10.0])
+    for prior, best in (((0.5, 0.5), (0.5, 0.5)), ((0.9, 0.1), (1.0, 0.0))):
+        known = Calibration(weights, reward, count, np.array(prior))
+        setup = replace(example_setup(nodes=1), experts=2, clusters=2, calibration=known)
+        answer = BestFixed(setup).decide_block(context(0, [True]))
+        assert answer.plans == [Merged(best)]
+        assert answer.receipts.flop.tolist() == [12.0]
 
 
 def test_top_k_beyond_the_experts_is_refused():
