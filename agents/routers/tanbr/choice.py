@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.routers.simplex import project, sparsify
-from agents.routers.tanbr.heads import score
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from agents.routers.tanbr.learner import Learner
+    from agents.routers.model import Bounds
+    from agents.routers.tanbr.space import Space
     from agents.routers.tanbr.tree import Tree
     from sim.arrays import FloatArray, IntArray
 
@@ -23,9 +21,9 @@ _POLISH_STEP = 0.3  # of the diameter of the cell
 
 @dataclass(slots=True)
 class Choice:
-    """The best candidates so far; n nodes, N leaves (padded), K experts."""
+    """The best candidates so far; n nodes, N leaves (padded), G coordinates of the search."""
 
-    point: FloatArray  # (n, K)
+    point: FloatArray  # (n, G); at the end the merge itself, (n, K)
     cell: IntArray  # (n,), leaf it came from, -1: none
     bound: FloatArray  # (n,), upper confidence bound
     mean: FloatArray  # (n,)
@@ -34,36 +32,29 @@ class Choice:
 
 
 class Scorer:
-    """Upper confidence bounds of one slot: the heads mixed once, then cheap per candidate.
+    """Upper confidence bounds of one slot, in the space that is searched.
 
     Args:
-        learner: What the block knows.
-        mix: Estimated mix without negligible clusters, (n, V).
-        beta: Weight of the uncertainty.
+        model: Means and deviations of merges.
+        beta: Weight of the uncertainty per node, (n,).
+        space: What a point stands for.
 
-    Source: Xu et al. 2022 (Neural-LinUCB): bound = mean + beta sd. Deviation: means add over
-    clusters by the mix and variances by its square, since the clusters' rewards are observed apart.
+    Source: UCB, mean + beta sd (Xu et al. 2022; Zhou et al. 2020). Deviation: beta is a constant.
     """
 
-    def __init__(self, learner: Learner, mix: FloatArray, beta: float) -> None:
-        self._nets, self._beta = learner.nets, beta
-        self._theta, self._inverse = learner.heads.combine(mix)
+    def __init__(self, model: Bounds, beta: FloatArray, space: Space) -> None:
+        self.model, self.beta, self.space = model, beta[:, None], space
 
     def both(
         self, points: FloatArray, rows: IntArray | None = None
     ) -> tuple[FloatArray, FloatArray]:
-        """Return mean and standard deviation of merges, (n, N, K) to (n, N) each."""
-        phi = self._nets.embed(points, rows)
-        return score(phi, _of(self._theta, rows), _of(self._inverse, rows))
+        """Return mean and standard deviation of points, (n, N, G) to (n, N) each."""
+        return self.model.both(self.space.served(points), rows)
 
     def bounds(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return upper confidence bound and mean of merges, (n, N, K) to (n, N) each."""
+        """Return upper confidence bound and mean of points, (n, N, G) to (n, N) each."""
         mean, deviation = self.both(points)
-        return mean + self._beta * deviation, mean
-
-
-def _of(values: Tensor, rows: IntArray | None) -> Tensor:
-    return values if rows is None else values[rows.tolist()]
+        return mean + self.beta * deviation, mean
 
 
 def best_candidate(trees: list[Tree], anchors: FloatArray, scorer: Scorer) -> Choice:
@@ -71,7 +62,7 @@ def best_candidate(trees: list[Tree], anchors: FloatArray, scorer: Scorer) -> Ch
 
     Args:
         trees: One per node.
-        anchors: Merges that every node considers and that belong to no cell, (A, K).
+        anchors: Points that every node considers and that belong to no cell, (A, G).
         scorer: The slot's bounds.
     """
     width = max(tree.size for tree in trees)
@@ -97,23 +88,20 @@ def _padded(tree: Tree, width: int) -> FloatArray:
     return points
 
 
-def polish(
-    choice: Choice, reach: FloatArray, noise: FloatArray, active: int, scorer: Scorer
-) -> None:
+def polish(choice: Choice, reach: FloatArray, noise: FloatArray, scorer: Scorer) -> None:
     """Search around the chosen points; the cell stays the one that proposed.
 
     Args:
         choice: Changed in place.
         reach: Diameter of each chosen cell, (n,).
-        noise: Standard normal draws, (n, rounds, points, K).
-        active: Most experts in a merge.
+        noise: Standard normal draws, (n, rounds, points, G).
         scorer: The slot's bounds.
     """
     row = np.arange(len(reach))
     step = _POLISH_STEP * reach / np.sqrt(noise.shape[-1])
     for turn in range(noise.shape[1]):
         moved = choice.point[:, None, :] + step[:, None, None] * noise[:, turn]
-        points = sparsify(project(moved), active)
+        points = sparsify(project(moved), scorer.space.tree_active)
         bound, mean = scorer.bounds(points)
         best = bound.argmax(axis=1)
         won = bound[row, best] > choice.bound

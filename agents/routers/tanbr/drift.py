@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from sim.arrays import FloatArray, IntArray
+    from sim.arrays import AnyArray, FloatArray, IntArray
 
 _CAP = 25.0  # one outlier alone raises no alarm
 _SLACK = 1.5  # slots vary more than their sampling noise
@@ -41,3 +41,11 @@ class Cusum:
     def restart(self, row: int) -> None:
         """Start again, untested."""
         self.sum[row], self.age[row] = 0.0, 0
+
+    def snapshot(self) -> dict[str, AnyArray]:
+        """Return a copy of all state."""
+        return {"sum": self.sum.copy(), "age": self.age.copy()}
+
+    def restore(self, state: dict[str, AnyArray]) -> None:
+        """Put a snapshot back."""
+        self.sum, self.age = np.array(state["sum"]), np.array(state["age"])

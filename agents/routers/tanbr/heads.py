@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,15 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from sim.arrays import AnyArray, FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Surprise:
-    """What the heads of one node said of a merge before they saw its reward, (V,) each."""
-
-    mean: FloatArray
-    variance: FloatArray
+    from sim.arrays import AnyArray, FloatArray, IntArray
 
 
 class Heads:
@@ -50,19 +41,30 @@ class Heads:
         self.inverse[row] = torch.eye(self.features, dtype=torch.float64) / self.ridge
         self.moment[row] = self.theta[row] = 0.0
 
+    def forget(self, row: int, clusters: IntArray) -> None:
+        """Forget what one node has learned of some clusters; the others keep their bits."""
+        for v in clusters.tolist():
+            self.inverse[row, v] = torch.eye(self.features, dtype=torch.float64) / self.ridge
+            self.moment[row, v] = self.theta[row, v] = 0.0
+
     def copy(self, row: int, other: Heads) -> None:
         """Take over node 0 of another block."""
         for name in self._NAMES:
             getattr(self, name)[row] = getattr(other, name)[0]
 
-    def observe(self, row: int, phi: Tensor, reward: FloatArray, weight: FloatArray) -> Surprise:
-        """Add one observation to one node's heads and return what they had expected.
+    def observe(
+        self, row: int, phi: Tensor, reward: FloatArray, weight: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Add one observation to one node's heads.
 
         Args:
             row: The node.
             phi: Features, (D,).
             reward: Mean reward per cluster, (V,).
             weight: Precision of each mean, (V,); 0 leaves that head as it is.
+
+        Returns:
+            Mean and variance that each head had expected, (V,) each.
 
         Source: Sherman and Morrison 1950: inverse -= w u u' / (1 + w phi'u) with u = inverse phi.
         Deviation: none.
@@ -76,7 +78,7 @@ class Heads:
             inverse[v].addr_(u[v], u[v], alpha=-float(gain[v]))
         self.theta[row] += (gain * (y - mean)).unsqueeze(1) * u
         self.moment[row] += (w * y).unsqueeze(1) * phi
-        return Surprise(mean.numpy(), variance.numpy())
+        return mean.numpy(), variance.numpy()
 
     def refit(self, row: int, phi: Tensor, reward: FloatArray, weight: FloatArray) -> None:
         """Fit one node's heads to its records anew, (R, D), (R, V), (R, V)."""
@@ -104,6 +106,116 @@ class Heads:
     def nbytes(self) -> int:
         """Count the bytes of one node's heads."""
         return self.clusters * (self.features**2 + 2 * self.features) * 8
+
+    def snapshot(self) -> dict[str, AnyArray]:
+        """Return a copy of all state."""
+        return {name: getattr(self, name).numpy().copy() for name in self._NAMES}
+
+    def restore(self, state: dict[str, AnyArray]) -> None:
+        """Put a snapshot back."""
+        for name in self._NAMES:
+            setattr(self, name, torch.from_numpy(np.array(state[name])))
+
+
+class PooledHeads:
+    """One weighted ridge regression per node over mix (x) features, for rewards in one number.
+
+    A record's own shares are its mix; the reward is that of the whole slot. `moment` and `theta`
+    are (n, V D), `inverse` is (n, V D, V D).
+
+    Args:
+        shape: (n, V, D).
+        ridge: lambda, > 0.
+
+    Source: ridge regression on psi (x) phi, Abbasi-Yadkori et al. 2011. Deviation: weighted by the
+    precision of each mean.
+    """
+
+    _NAMES = ("inverse", "moment", "theta")
+
+    def __init__(self, shape: tuple[int, int, int], ridge: float) -> None:
+        self.nodes, self.clusters, self.features = shape
+        self.size = self.clusters * self.features
+        self.ridge = ridge
+        self.inverse = torch.empty(self.nodes, self.size, self.size, dtype=torch.float64)
+        self.moment = torch.empty(self.nodes, self.size, dtype=torch.float64)
+        self.theta = torch.empty(self.nodes, self.size, dtype=torch.float64)
+        for row in range(self.nodes):
+            self.clear(row)
+
+    def clear(self, row: int) -> None:
+        """Forget everything that one node has learned."""
+        self.inverse[row] = torch.eye(self.size, dtype=torch.float64) / self.ridge
+        self.moment[row] = self.theta[row] = 0.0
+
+    def forget(self, row: int, clusters: IntArray) -> None:
+        """Forget everything of one node: a pooled reward cannot be taken apart; the caller fits."""
+        if len(clusters):
+            self.clear(row)
+
+    def copy(self, row: int, other: PooledHeads) -> None:
+        """Take over node 0 of another block."""
+        for name in self._NAMES:
+            getattr(self, name)[row] = getattr(other, name)[0]
+
+    def observe(
+        self, row: int, phi: Tensor, reward: FloatArray, weight: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Add one observation to one node's regression.
+
+        Args:
+            row: The node.
+            phi: Features, (D,).
+            reward: The slot's mean reward, repeated, (V,).
+            weight: Precision of that mean times the share of each cluster, (V,).
+
+        Returns:
+            Mean and variance that had been expected of the slot, repeated, (V,) each.
+
+        Source: Sherman and Morrison 1950. Deviation: none.
+        """
+        w, point, y = self._record(phi.unsqueeze(0), weight[None], reward[None])
+        z, precision = point[0], float(w[0])
+        u = torch.mv(self.inverse[row], z)
+        variance, mean = float(torch.dot(u, z)), float(torch.dot(self.theta[row], z))
+        gain = precision / (1.0 + precision * variance)
+        self.inverse[row].addr_(u, u, alpha=-gain)
+        self.theta[row].add_(u, alpha=gain * (float(y[0]) - mean))
+        self.moment[row].add_(z, alpha=precision * float(y[0]))
+        return np.full(self.clusters, mean), np.full(self.clusters, variance)
+
+    def _record(
+        self, phi: Tensor, weight: FloatArray, reward: FloatArray
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return precisions (R,), points mix (x) phi (R, V D) and rewards (R,) of records."""
+        precision = weight.sum(axis=1)
+        share = weight / np.where(precision > 0.0, precision, 1.0)[:, None]
+        y = torch.from_numpy((share * reward).sum(axis=1))
+        points = torch.from_numpy(share).unsqueeze(2) * phi.unsqueeze(1)
+        return torch.from_numpy(precision), points.flatten(1), y
+
+    def refit(self, row: int, phi: Tensor, reward: FloatArray, weight: FloatArray) -> None:
+        """Fit one node to its records anew, (R, D), (R, V), (R, V)."""
+        w, points, y = self._record(phi, weight, reward)
+        scaled = w.unsqueeze(1) * points
+        gram = torch.matmul(points.T, scaled)
+        gram.diagonal().add_(self.ridge)
+        self.inverse[row] = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        self.moment[row] = torch.mv(scaled.T, y)
+        self.theta[row] = torch.mv(self.inverse[row], self.moment[row])
+
+    def combine(self, mix: FloatArray) -> tuple[Tensor, Tensor]:
+        """Return theta and inverse with the mix multiplied in, (n, D) and (n, D, D)."""
+        n, v, d = self.nodes, self.clusters, self.features
+        share = torch.from_numpy(mix).unsqueeze(1)  # (n, 1, V)
+        theta = torch.bmm(share, self.theta.view(n, v, d)).squeeze(1)
+        half = torch.bmm(share, self.inverse.view(n, v, d * v * d)).view(n, d, v, d)
+        return theta, torch.matmul(share.unsqueeze(1), half).squeeze(2)
+
+    @property
+    def nbytes(self) -> int:
+        """Count the bytes of one node."""
+        return (self.size**2 + 2 * self.size) * 8
 
     def snapshot(self) -> dict[str, AnyArray]:
         """Return a copy of all state."""

@@ -53,8 +53,35 @@ class Memory:
 
     def keep_last(self, row: int, count: int) -> None:
         """Forget all but the last `count` records of one node."""
-        kept = min(count, int(self.size[row]))
-        places = (int(self.head[row]) - kept + np.arange(kept)) % self.x.shape[1]
+        self._pack(row, self._in_order(row)[max(0, int(self.size[row]) - count) :])
+
+    def drop_last(self, row: int, count: int) -> None:
+        """Forget the last `count` records of one node."""
+        self._pack(row, self._in_order(row)[: max(0, int(self.size[row]) - count)])
+
+    def renew(self, row: int, clusters: IntArray, whole: bool) -> None:
+        """Forget what the records of one node say of some clusters.
+
+        Args:
+            row: The node.
+            clusters: Which.
+            whole: Drop every record that has something of them; False: only those left empty.
+        """
+        places = self._in_order(row)
+        touched = self.w[row][np.ix_(places, clusters)].sum(axis=1) > 0.0
+        for column in clusters.tolist():
+            self.w[row, :, column] = self.y[row, :, column] = 0.0
+        empty = touched if whole else self.w[row, places].sum(axis=1) == 0.0
+        self._pack(row, places[~empty])
+
+    def _in_order(self, row: int) -> IntArray:
+        """Return the places of one node's records, oldest first."""
+        size = int(self.size[row])
+        return np.asarray((int(self.head[row]) - size + np.arange(size)) % self.x.shape[1])
+
+    def _pack(self, row: int, places: IntArray) -> None:
+        """Keep only the records at some places, which are in order, and start the ring there."""
+        kept = len(places)
         for name in self._NAMES:
             ring = getattr(self, name)
             ring[row, :kept] = ring[row, places]
@@ -67,9 +94,12 @@ class Memory:
 
     def copy(self, row: int, other: Memory) -> None:
         """Take over node 0 of another block."""
-        self.size[row] = self.head[row] = 0
-        for i in range(int(other.size[0])):
-            self.add(row, other.x[0, i], other.y[0, i], other.w[0, i], int(other.decided[0, i]))
+        size = int(other.size[0])
+        while self.x.shape[1] < size:
+            self._grow()
+        for name in self._NAMES:
+            getattr(self, name)[row, :size] = getattr(other, name)[0, :size]
+        self.size[row], self.head[row] = size, int(other.head[0])
 
     def precision(self, rows: IntArray) -> FloatArray:
         """Return the mean precision of a record, summed over clusters, per node of `rows`."""

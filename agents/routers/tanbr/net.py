@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -27,19 +27,24 @@ class Nets:
         shape: (n, K, m, V).
         lr: Step size of Adam.
         batch: Records per gradient step, drawn with replacement.
+        pooled: A record's reward is one number, that of its mix of clusters.
     """
 
+    trained: ClassVar[bool] = True
     _NAMES = ("weights", "start", "mean", "square")
 
-    def __init__(self, shape: tuple[int, int, int, int], lr: float, batch: int) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int, int], lr: float, batch: int, pooled: bool = False
+    ) -> None:
         self.nodes, self.experts, self.width, self.clusters = shape
-        self.lr, self.batch = lr, batch
+        self.lr, self.batch, self.pooled = lr, batch, pooled
         k, m, v = shape[1:]
         self.cuts = [m * k, m * k + m, m * k + m + v * m, m * k + m + v * m + v]
         self.weights, self.start, self.mean, self.square = (
             torch.zeros(shape[0], self.cuts[-1]) for _ in self._NAMES
         )
         self.steps: IntArray = np.zeros(shape[0], dtype=np.int64)
+        self.marks: dict[int, tuple[Tensor, int]] = {}
 
     @property
     def features(self) -> int:
@@ -61,12 +66,37 @@ class Nets:
         self.weights[row] = self.start[row] = torch.from_numpy(flat)
         self.mean[row] = self.square[row] = 0.0
         self.steps[row] = 0
+        self.marks.pop(row, None)
 
     def copy(self, row: int, other: Nets) -> None:
         """Take over node 0 of another block."""
         for name in self._NAMES:
             getattr(self, name)[row] = getattr(other, name)[0]
         self.steps[row] = other.steps[0]
+        self.marks.pop(row, None)
+
+    def renew(self, row: int, clusters: IntArray) -> None:
+        """Put the outputs of some clusters back to where they started."""
+        at, chosen = torch.tensor([row]), torch.from_numpy(clusters)
+        for name in ("weights", "mean", "square"):
+            flat = getattr(self, name)[at]
+            start = self.start[at] if name == "weights" else torch.zeros_like(flat)
+            for mine, fresh in zip(self._views(flat)[2:], self._views(start)[2:], strict=True):
+                out, was = (mine, fresh) if mine.shape[1] != 1 else (mine.mT, fresh.mT)
+                out[:, chosen] = was[:, chosen]
+            getattr(self, name)[at] = flat
+
+    def mark(self, row: int) -> None:
+        """Remember one node's network and optimiser as they are now."""
+        kept = torch.stack([getattr(self, name)[row] for name in self._NAMES])
+        self.marks[row] = kept, int(self.steps[row])
+
+    def back(self, row: int) -> None:
+        """Put one node's network and optimiser back to where they were marked."""
+        kept, steps = self.marks[row]
+        for name, value in zip(self._NAMES, kept, strict=True):
+            getattr(self, name)[row] = value
+        self.steps[row] = steps
 
     def _views(self, flat: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         n, (a, b, c, d) = len(flat), self.cuts
@@ -97,7 +127,8 @@ class Nets:
     ) -> None:
         """Take gradient steps for some nodes, each on records that its own stream draws.
 
-        Loss per record: sum_v weight_v (f_v(x) - y_v)^2 / 2, plus a pull to the start.
+        Loss per record: sum_v weight_v (f_v(x) - y_v)^2 / 2, or with one number for all clusters
+        weight (sum_v share_v f_v(x) - y)^2 / 2; plus a pull to the start.
         """
         if not len(rows) or not steps:
             return
@@ -107,7 +138,7 @@ class Nets:
         picks = np.stack(
             [rngs[r].integers(0, memory.size[r], size=(steps, self.batch)) for r in rows.tolist()]
         )
-        scale = self.clusters / memory.precision(rows) / self.batch
+        scale = (1 if self.pooled else self.clusters) / memory.precision(rows) / self.batch
         pull = torch.from_numpy((_PULL / records).astype(np.float32)).unsqueeze(1)
         for step in range(steps):
             x, y, w = memory.take(rows, picks[:, step], scale)
@@ -122,6 +153,9 @@ class Nets:
         w1, b1, w2, b2 = self._views(flat)
         hidden = torch.tanh(torch.baddbmm(b1, x, w1.transpose(1, 2)))
         error = (torch.baddbmm(b2, hidden, w2.transpose(1, 2)) - y).mul_(w)  # (n, batch, V)
+        if self.pooled:  # w is weight times share, so that this is share weight (share f - y)
+            total = w.sum(dim=2, keepdim=True).clamp_(min=_TINY)
+            error = error.sum(dim=2, keepdim=True) * w / total
         back = torch.bmm(error, w2).mul_(1.0 - hidden * hidden)  # (n, batch, m)
         parts = [
             torch.bmm(back.transpose(1, 2), x),
@@ -150,12 +184,20 @@ class Nets:
         """Count the bytes of one node's network with its optimiser."""
         return len(self._NAMES) * self.cuts[-1] * 4
 
+    def mark_bytes(self, row: int) -> int:
+        """Count the bytes of what is remembered of one node."""
+        return self.nbytes if row in self.marks else 0
+
     def snapshot(self) -> dict[str, AnyArray]:
         """Return a copy of all state."""
         state: dict[str, AnyArray] = {
             name: getattr(self, name).numpy().copy() for name in self._NAMES
         }
         state["steps"] = self.steps.copy()
+        rows = sorted(self.marks)
+        state["marked"] = np.array([[r, self.marks[r][1]] for r in rows], dtype=np.int64)
+        kept = [self.marks[r][0].numpy() for r in rows]
+        state["marks"] = np.array(kept, dtype=np.float32)
         return state
 
     def restore(self, state: dict[str, AnyArray]) -> None:
@@ -163,3 +205,6 @@ class Nets:
         for name in self._NAMES:
             setattr(self, name, torch.from_numpy(np.array(state[name])))
         self.steps = np.array(state["steps"])
+        marked = state["marked"].reshape(-1, 2).tolist()
+        kept = [torch.from_numpy(np.array(part)) for part in state["marks"]]
+        self.marks = {r: (part, steps) for (r, steps), part in zip(marked, kept, strict=True)}

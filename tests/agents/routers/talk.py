@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from agents.conformance import example_setup
@@ -11,8 +13,11 @@ from sim.ports import ContextBlock, FeedbackBlock
 SMALL = {"width": 16, "restart_steps": 20, "batch": 16, "period": 5, "polish": 8}
 
 
-def small(nodes=2, **params):
-    return Tanbr(example_setup(nodes=nodes, **{**SMALL, **params}))
+def small(nodes=2, swap_s=None, pooled=False, **params):
+    """A small Tanbr; slots take 5 s."""
+    setup = example_setup(nodes=nodes, **{**SMALL, **params})
+    swap = None if swap_s is None else np.full(nodes, swap_s)
+    return Tanbr(replace(setup, swap_s=swap, pooled=pooled))
 
 
 def context(slot, nodes=2, active=None, reset=None, counts=None):

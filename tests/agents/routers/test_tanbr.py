@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from agents.conformance import example_setup
+from agents.routers.context import ContextParams, MixEstimate
 from agents.routers.landscapes import Arena, Game, draw, setup_for
-from agents.routers.tanbr.choice import Scorer
 from agents.routers.tanbr.cost import Costs
 from agents.routers.tanbr.router import Tanbr
 from sim.errors import InputError, ShapeError
@@ -29,7 +29,7 @@ def test_each_row_is_one_observation_with_its_own_counts():
     first, second = ([0.5, 0.0, 1.0], [4, 0, 1]), ([0.25, 1.0, 0.0], [8, 2, 0])
     router.update_block(told(1, [(0, 0, plan, *first)]))
     router.update_block(told(9, [(0, 0, plan, *second)]))  # much later, the same decision
-    phi = router.learner.nets.embed(np.tile(plan.weights, (2, 1, 1)))[0, 0]
+    phi = router.learner.basis.embed(np.tile(plan.weights, (2, 1, 1)))[0, 0]
     for reward, count in (first, second):
         # precision of a mean of n yes/no outcomes: n / 0.25
         heads.observe(0, phi, np.array(reward), 4.0 * np.array(count, float))
@@ -52,7 +52,7 @@ def test_a_decision_is_credited_to_the_tree_once():
 def test_a_merge_chosen_again_counts_again_for_its_cell(hysteresis):
     """A kept plan goes by its old name; its cell must still ripen, or the tree never grows."""
     params = {"warm_start": False, "polish": 0, "c": 9.0, "hysteresis": hysteresis}
-    router = small(nodes=1, **params)
+    router = small(nodes=1, swap_s=5.0, **params)
     plan = router.decide_block(context(0, nodes=1)).plans[0]
     for slot in range(1, 6):
         router.update_block(told(slot, [(0, 0, plan, [0.5] * 3, [1] * 3)]))
@@ -73,8 +73,8 @@ def test_answers_that_never_come_are_forgotten():
     router = small(nodes=1, polish=1, warm_start=False)
     for slot in range(600):
         router.decide_block(context(slot, nodes=1))
-    assert len(router.open[0]) == 512
-    assert max(router.open[0]) == 599
+    assert len(router.ledger.open[0]) == 512
+    assert max(router.ledger.open[0]) == 599
 
 
 def test_single_experts_teach_gated_plans_do_not():
@@ -126,16 +126,30 @@ def test_warm_start_knows_the_calibration():
     setup = example_setup(nodes=2, restart_steps=200)
     router = Tanbr(setup)
     points = np.tile(setup.calibration.weights, (2, 1, 1))
-    phi = router.learner.nets.embed(points).numpy()
+    phi = router.learner.basis.embed(points).numpy()
     fitted = np.einsum("nid,nvd->niv", phi, router.learner.heads.theta.numpy())
     np.testing.assert_allclose(fitted[0], setup.calibration.reward, atol=0.2)
     np.testing.assert_array_equal(fitted[0], fitted[1])
 
 
-def test_mix_is_the_decayed_share_of_clusters():
-    router = small(nodes=1, alpha=0.5)
+def test_the_mix_is_the_shared_estimate():
+    router = small(nodes=1, alpha=0.5, prior_weight=4.0)
     answer = router.decide_block(context(0, nodes=1, counts=[[6, 2, 0]]))
-    np.testing.assert_allclose(answer.mix, [[1 / 6 + 3 / 8, 1 / 6 + 1 / 8, 1 / 6]])
+    twin = MixEstimate(1, router.calibration.prior, ContextParams(alpha=0.5, prior_weight=4.0))
+    twin.observe(np.array([[6.0, 2.0, 0.0]]), np.array([True]))
+    np.testing.assert_array_equal(answer.mix, twin.mix)
+
+
+def test_a_switch_of_the_mix_is_told():
+    router, counts = small(), [[30, 0, 0], [30, 0, 0]]
+    rows = [
+        row
+        for slot in range(4)
+        for row in router.decide_block(context(slot, counts=counts)).telemetry
+    ]
+    assert all(row["table"] == "tree" for row in rows)
+    told_ = router.decide_block(context(4, counts=[[30, 0, 0], [0, 0, 30]])).telemetry
+    assert list(told_) == [{"table": "drift", "slot": 4, "node": 11, "kind": "detected"}]
 
 
 def test_the_mix_decides():
@@ -161,7 +175,9 @@ def test_anchors_are_candidates_after_a_warm_start_and_are_charged():
     router = Tanbr(replace(setup, params={**setup.params, "anchors": False}))
     bare = router.decide_block(context(0))
     assert [plan.weights for plan in bare.plans] == [(0.25,) * 4] * 2
-    more = router.costs.score(1 + len(known.weights)).flop - router.costs.score(1).flop
+    more = (
+        router.learner.costs.score(1 + len(known.weights)).flop - router.learner.costs.score(1).flop
+    )
     np.testing.assert_allclose(anchored.receipts.flop - bare.receipts.flop, more)
     cold = Tanbr(replace(setup, params={**setup.params, "warm_start": False}))
     assert len(cold.anchors) == 0
@@ -174,9 +190,9 @@ def test_inactive_nodes_decide_draw_and_age_nothing():
     after = router.snapshot()
     assert answer.plans[0] is None
     assert answer.receipts.flop[0] == 0.0
-    for name in ("rngs", "age", "mix", "flop"):
+    for name in ("rngs", "ledger.age", "mix.counts", "ledger.flop"):
         np.testing.assert_array_equal(before[name][0], after[name][0])
-        assert not np.array_equal(before[name][1], after[name][1]) or name == "mix"
+        assert not np.array_equal(before[name][1], after[name][1]) or name == "mix.counts"
 
 
 def test_a_cap_on_active_experts_holds_for_every_merge():
@@ -192,18 +208,24 @@ def test_a_cap_on_active_experts_holds_for_every_merge():
 
 def test_a_cap_holds_for_the_safe_choice_too():
     router = small(nodes=1, max_active=2)
-    router.fallback[0] = True
+    router.ledger.fallback[0] = True
     plan = router.decide_block(context(0, nodes=1)).plans[0]
     assert sum(w > 0 for w in plan.weights) <= 2
     assert ((router.safe > 0).sum(axis=1) <= 2).all()
 
 
-def test_hysteresis_keeps_the_plan():
-    stubborn, nimble = small(hysteresis=9.0), small(hysteresis=0.0)
-    kept = [stubborn.decide_block(context(k)).plans for k in range(4)]
-    moved = [nimble.decide_block(context(k)).plans for k in range(4)]
+@pytest.mark.parametrize(("hysteresis", "swap_s"), [(9.0, 5.0), (0.1, 450.0)])
+def test_a_merge_that_costs_more_than_it_gains_is_not_made(hysteresis, swap_s):
+    router = small(swap_s=swap_s, hysteresis=hysteresis)
+    kept = [router.decide_block(context(k)).plans for k in range(4)]
     assert all(plan is not None for plan in kept[0])
     assert kept[1:] == [[None, None]] * 3
+
+
+@pytest.mark.parametrize(("hysteresis", "swap_s"), [(0.0, 5.0), (9.0, None)])
+def test_a_merge_that_costs_nothing_is_made(hysteresis, swap_s):
+    router = small(swap_s=swap_s, hysteresis=hysteresis)
+    moved = [router.decide_block(context(k)).plans for k in range(4)]
     assert any(plan is not None for plans in moved[1:] for plan in plans)
 
 
@@ -220,7 +242,7 @@ def test_a_restart_is_a_cold_deployment():
         rows = [(i, slot, p or uniform(4), [0.3] * 3, [9] * 3) for i, p in enumerate(plans)]
         router.update_block(told(slot + 1, rows))
     router.decide_block(context(8, reset=[True, False]))
-    assert router.age.tolist() == [1, 9]
+    assert router.ledger.age.tolist() == [1, 9]
     assert router.learner.memory.size[0] == len(router.calibration.weights)
     for name in ("inverse", "theta"):
         fresh, old = getattr(twin.learner.heads, name), getattr(router.learner.heads, name)
@@ -249,16 +271,16 @@ def test_a_block_scores_like_single_nodes():
     for slot in range(12):
         arena.take(slot, block)
     points = np.random.default_rng(0).dirichlet(np.ones(4), (3, 40))
-    bound, mean = Scorer(block.learner, block.mix.relevant(), 2.0).bounds(points)
+    mean, deviation = block.learner.aim(block.mix.relevant()).both(points)
     for row in range(3):
         lone = Tanbr(replace(setup, nodes=setup.nodes[row : row + 1]))
-        for part in (lone.learner.nets, lone.learner.heads):
-            whole = block.learner.nets if part is lone.learner.nets else block.learner.heads
+        for part in (lone.learner.basis, lone.learner.heads):
+            whole = block.learner.basis if part is lone.learner.basis else block.learner.heads
             part.restore({k: v[row : row + 1] for k, v in whole.snapshot().items()})
         mix = block.mix.relevant()[row : row + 1]
-        alone = Scorer(lone.learner, mix, 2.0).bounds(points[row : row + 1])
-        np.testing.assert_allclose(bound[row], alone[0][0], atol=1e-9)
-        np.testing.assert_allclose(mean[row], alone[1][0], atol=1e-9)
+        alone = lone.learner.aim(mix).both(points[row : row + 1])
+        np.testing.assert_allclose(mean[row], alone[0][0], atol=1e-9)
+        np.testing.assert_allclose(deviation[row], alone[1][0], atol=1e-9)
 
 
 def test_a_node_decides_in_a_block_as_it_does_alone():
@@ -293,24 +315,25 @@ def test_a_node_decides_in_a_block_as_it_does_alone():
 
 
 def test_receipts_follow_the_formulas_and_do_not_scale_with_the_block():
-    params = {**SMALL, "warm_start": False, "early_period": 2, "alpha": 1.0}
+    params = {**SMALL, "warm_start": False, "early_period": 2, "prior_weight": 0.0}
     costs = Costs(experts=4, clusters=3, width=16, batch=16)
     for nodes in (1, 3):
         router = Tanbr(example_setup(nodes=nodes, **params))
         counts = [[4, 4, 0]] * nodes
         first = router.decide_block(context(0, nodes=nodes, counts=counts))
-        want = costs.combine(2) + costs.score(1 + 2 * 8)
+        mixing = router.mix.work() + costs.combine(2)
+        want = mixing + costs.score(1 + 2 * 8)
         np.testing.assert_allclose(first.receipts.flop, want.flop)
         np.testing.assert_allclose(first.receipts.read_bytes, want.read_bytes)
         rows = [(i, 0, p, [0.5] * 3, [2, 0, 2]) for i, p in enumerate(first.plans)]
         router.update_block(told(1, rows))
         second = router.decide_block(context(1, nodes=nodes, counts=counts))
         leaves = router.trees[0].size
-        want = costs.observe(2) + costs.combine(2) + costs.score(leaves + 2 * 8)
+        want = costs.observe(2) + mixing + costs.score(leaves + 2 * 8)
         np.testing.assert_allclose(second.receipts.flop, want.flop)
         third = router.decide_block(context(2, nodes=nodes, counts=counts))
         training = costs.train(10 * 2) + costs.refit(1)  # the slot in which it happens pays
-        want = training + costs.combine(2) + costs.score(leaves + 2 * 8)
+        want = training + mixing + costs.score(leaves + 2 * 8)
         np.testing.assert_allclose(third.receipts.flop, want.flop)
         assert (third.receipts.moved_bytes == 0.0).all()
 
@@ -355,7 +378,7 @@ def test_telemetry_tells_the_tree():
     seen = list(router.decide_block(context(0, nodes=1)).telemetry)
     assert [(row["cell"], row["parent"], row["depth"]) for row in seen] == [(0, -1, 0)]
     for slot in range(1, 25):
-        plan = Merged(tuple(router.last[0].tolist()))
+        plan = Merged(tuple(router.ledger.last[0].tolist()))
         router.update_block(told(slot, [(0, slot - 1, plan, [0.5] * 3, [5] * 3)]))
         seen += router.decide_block(context(slot, nodes=1)).telemetry
     cells = {row["cell"]: row for row in seen}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from agents.routers.landscapes import Arena, Game, draw, setup_for
-from agents.routers.tanbr.choice import Scorer
 from agents.routers.tanbr.router import Tanbr
 from sim.plans import uniform
 from tests.agents.routers.talk import SMALL, context, small, told
@@ -36,10 +35,10 @@ def test_a_shift_raises_one_alarm_forgets_and_plays_safe_once():
     assert 61 <= alarm["slot"] <= 64
     assert router.learner.memory.size[0] <= 8 + 5
     assert router.trees[0].depth[:8].min() == 3
-    assert not router.fallback[0]
+    assert not router.ledger.fallback[0]
     steady(router, 30, 0.3, start=66)
     point = np.full((1, 1, 4), 0.25)
-    _, mean = Scorer(router.learner, router.mix.relevant(), 2.0).bounds(point)
+    mean, _ = router.learner.aim(router.mix.relevant()).both(point)
     assert mean[0, 0] == pytest.approx(0.3, abs=0.15)
 
 
@@ -48,7 +47,7 @@ def test_after_an_alarm_older_decisions_teach_nothing():
     steady(router, 30, 0.8)
     steady(router, 3, 0.2, start=30)
     size = int(router.learner.memory.size[0])
-    assert router.epoch[0] > 0
+    assert router.ledger.epoch[0] > 0
     router.update_block(told(40, [(0, 2, uniform(4), [0.9] * 3, [100] * 3)]))
     assert router.learner.memory.size[0] == size
 
@@ -61,13 +60,12 @@ def test_the_alarm_can_be_switched_off():
 
 def test_the_safe_choice_has_the_best_lower_bound():
     router = small(nodes=1)
-    router.fallback[0] = True
+    router.ledger.fallback[0] = True
     answer = router.decide_block(context(0, nodes=1))
     plan = answer.plans[0]
-    assert router.open[0] == {0: -1}  # no cell is credited for it
+    assert router.ledger.open[0] == {0: -1}  # no cell is credited for it
     points = np.vstack([np.full((1, 4), 0.25), router.calibration.weights])
-    scorer = Scorer(router.learner, router.mix.relevant(), 0.0)
-    mean, deviation = scorer.both(points[None])
+    mean, deviation = router.learner.aim(router.mix.relevant()).both(points[None])
     np.testing.assert_array_equal(plan.weights, points[(mean - deviation)[0].argmax()])
 
 

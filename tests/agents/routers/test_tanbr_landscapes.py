@@ -9,7 +9,11 @@ from agents.routers.landscapes import Game, draw, play, shifted
 from agents.routers.static import Uniform
 from agents.routers.tanbr.router import Tanbr
 
-TRUE_MIX = {"alpha": 1.0, "warm_start": False}  # as the limits were measured: the mix is known
+TRUE_MIX = {
+    "alpha": 1.0,
+    "prior_weight": 0.0,
+    "warm_start": False,
+}  # as the limits were measured: the mix is known
 
 
 def regrets(kind, experts, slots, seeds=(1, 2, 3), mixes=10, **params):
@@ -34,7 +38,7 @@ def test_regret_bends_within_200_slots(kind, experts, limit, share):
 def test_a_warm_start_saves_early_regret():
     lands = [draw("bump", 4, 4, seed=2)] * 3
     cold = play(Tanbr, lands, Game(60), 7, TRUE_MIX)
-    warm = play(Tanbr, lands, Game(60, warm=True), 7, {"alpha": 1.0})
+    warm = play(Tanbr, lands, Game(60, warm=True), 7, {**TRUE_MIX, "warm_start": True})
     assert warm.regret.sum() <= 0.6 * cold.regret.sum()
 
 
