@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING
 
 from scenarios import paths, traces
 from scenarios.build_links import links
+from scenarios.build_plans import fixed_plan
 from scenarios.schema_checks_load import stream_rate_per_s
 from scenarios.schema_checks_model import task_index, weight_vector
-from scenarios.schema_fleet import (
-    CLOUD,
-    HardwareWords,
-    MergedPlan,
-    RouterPlan,
-    SinglePlan,
-    TopKPlan,
-)
+from scenarios.schema_fleet import CLOUD, HardwareWords
 from scenarios.schema_names import Names
 from scenarios.schema_traffic import (
     Deterministic,
@@ -36,6 +30,7 @@ from sim.config import (
     Architecture,
     ArrivalSpec,
     Batching,
+    ClusterSpec,
     DispatchSpec,
     DriftSpec,
     FaultSpec,
@@ -51,7 +46,6 @@ from sim.config import (
     World,
 )
 from sim.errors import InputError, UnknownName
-from sim.plans import Merged, Plan, Single, TopK, uniform
 from sim.rng import Streams
 
 if TYPE_CHECKING:
@@ -60,7 +54,7 @@ if TYPE_CHECKING:
     from scenarios.schema import Scenario
     from scenarios.schema_fleet import Group
     from scenarios.schema_policy import Dispatch, Model, Policy
-    from scenarios.schema_traffic import Arrivals, Drift, Fault, Mix, Service, Stream
+    from scenarios.schema_traffic import Arrivals, Drift, Fault, Feedback, Mix, Service, Stream
     from sim.ports import ModelCard
 
 NO_POLICY = "none"
@@ -107,9 +101,9 @@ def build_world(scenario: Scenario, seed: int, card: ModelCard | None) -> World:
         links=wires,
         streams=tuple(_streams(scenario, names, card)),
         dispatch=_dispatch(scenario.dispatch),
-        model=None if scenario.model is None else _model(scenario, scenario.model),
+        model=None if scenario.model is None else _model(scenario, scenario.model, card),
         service=None if service is None else _service(service),
-        feedback=FeedbackSpec(scenario.feedback.delay_s, scenario.feedback.fraction),
+        feedback=_feedback(scenario.feedback, names),
         faults=tuple(_faults(scenario, names, wires)),
         decision_delay_slots=scenario.decision_delay_slots,
         regret_sample=scenario.regret.sample,
@@ -183,8 +177,20 @@ def hardware(group: Group) -> Hardware:
     return found if group.memory_bytes is None else replace(found, memory_bytes=group.memory_bytes)
 
 
-def _model(scenario: Scenario, model: Model) -> ModelSpec:
-    return ModelSpec(paths.checkpoint(scenario) or model.checkpoint, architecture(model))
+def _model(scenario: Scenario, model: Model, card: ModelCard | None) -> ModelSpec:
+    reference = paths.checkpoint(scenario) or model.checkpoint
+    return ModelSpec(reference, architecture(model), clusters(model, card))
+
+
+def clusters(model: Model, card: ModelCard | None) -> ClusterSpec:
+    """Return the pseudo-tasks that a model tells apart.
+
+    Raises:
+        UnknownName: The model's suite has no such task.
+    """
+    words = model.clusters
+    fitted_on = {task_index(task, card) for task in words.fitted_on}
+    return ClusterSpec(words.count, tuple(sorted(fitted_on)), words.refit)
 
 
 def _nodes(scenario: Scenario, names: Names, card: ModelCard | None) -> tuple[NodeSpec, ...]:
@@ -206,22 +212,8 @@ def _node(group: Group, card: ModelCard | None) -> NodeSpec:
         batching=Batching(group.batch.max_size, group.batch.max_wait_s),
         cache=group.cache,
         swap=group.swap,
-        plan=_plan(group, card),
+        plan=fixed_plan(group.plan, card),
     )
-
-
-def _plan(group: Group, card: ModelCard | None) -> Plan | None:
-    plan = group.plan
-    if card is None or isinstance(plan, RouterPlan):
-        return None
-    if isinstance(plan, TopKPlan):
-        return TopK(plan.k, plan.gate)
-    if isinstance(plan, SinglePlan):
-        return Single(plan.expert)
-    if isinstance(plan, MergedPlan):
-        total = math.fsum(plan.weights)
-        return Merged(tuple(weight / total for weight in plan.weights))
-    return uniform(card.experts)
 
 
 # --- workload --------------------------------------------------------------------------------
@@ -279,6 +271,17 @@ def _drift(drift: Drift, card: ModelCard | None) -> DriftSpec:
         over_s=drift.over_s if isinstance(drift, Gradual) else 0.0,
         every_s=drift.every_s if isinstance(drift, Recurring) else 0.0,
         weights=() if card is None or drift.weights is None else weight_vector(drift.weights, card),
+    )
+
+
+def _feedback(words: Feedback, names: Names) -> FeedbackSpec:
+    return FeedbackSpec(
+        delay_s=words.delay_s,
+        fraction=words.fraction,
+        via=None if words.via is None else names.ids(words.via)[0],
+        up_bytes=words.up_bytes,
+        down_bytes=words.down_bytes,
+        pooled=words.form == "scalar",
     )
 
 

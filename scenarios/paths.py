@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,13 +48,18 @@ def checkpoint(scenario: Scenario) -> str | None:
 def card(scenario: Scenario) -> ModelCard | None:
     """Return the card of the scenario's checkpoint (no torch); None for `model: none`.
 
+    Its number of clusters is the one in effect, the scenario's own where it gives one.
+
     Raises:
         InputError: There is no such checkpoint, or its header is malformed.
     """
     from agents.moe.cards import read_card
 
     reference = checkpoint(scenario)
-    return None if reference is None else read_card(reference)
+    if reference is None or scenario.model is None:
+        return None
+    shipped = read_card(reference)
+    return replace(shipped, clusters=scenario.model.clusters.count or shipped.clusters)
 
 
 def traces(scenario: Scenario) -> list[Path]:

@@ -72,6 +72,8 @@ def _references(scenario: Scenario) -> Iterator[tuple[Path, str]]:
     for path, dispatch in dispatches(scenario):
         if dispatch.to is not None:
             yield (*path, "to"), dispatch.to
+    if scenario.feedback.via is not None:
+        yield ("feedback", "via"), scenario.feedback.via
     for i, fault in enumerate(scenario.faults):
         if isinstance(fault, NodeCrash):
             yield ("faults", i, "node"), fault.node
@@ -93,7 +95,7 @@ def _known(names: Names, path: Path, reference: str) -> Iterator[Finding]:
 
 
 def check_references(scenario: Scenario, names: Names) -> Iterator[Finding]:
-    """Streams, dispatch and faults name nodes that exist."""
+    """Streams, dispatch, feedback and faults name nodes that exist."""
     for path, reference in _references(scenario):
         yield from _known(names, path, reference)
 
@@ -236,7 +238,10 @@ def check_queues(scenario: Scenario, names: Names) -> Iterator[Finding]:
 # Without errors of these, names have a meaning, and `schema_checks_load` may ask for it.
 REFERENCES: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"nodes"}), check_names),
-    (frozenset({"nodes", "streams", "dispatch", "policies", "faults"}), check_references),
+    (
+        frozenset({"nodes", "streams", "dispatch", "policies", "feedback", "faults"}),
+        check_references,
+    ),
     (frozenset({"nodes", "topology"}), check_topology),
 )
 CHECKS: tuple[tuple[frozenset[str], Check], ...] = (

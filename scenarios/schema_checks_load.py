@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from scenarios.schema_checks import Check, Finding, dispatches
-from scenarios.schema_fleet import CLOUD, Explicit, Star
+from scenarios.schema_fleet import CLOUD, Explicit, RouterPlan, Star
 from scenarios.schema_names import Names, connections, members, pairs
 from scenarios.schema_traffic import LinkDown, Profile, Trace
 
@@ -121,6 +121,31 @@ def _check_route(
         )
 
 
+def check_judge(scenario: Scenario, names: Names) -> Iterator[Finding]:
+    """Audited requests are judged by one node, and routed nodes have a way to it."""
+    feedback = scenario.feedback
+    if feedback.via is None:
+        for key in ("up", "down"):
+            if getattr(feedback, f"{key}_bytes"):
+                said = "only with 'via': users' reports take no bytes"
+                yield Finding(("feedback", key), said)
+        return
+    ids, path = names.ids(feedback.via), ("feedback", "via")
+    if len(ids) > 1:
+        yield Finding(path, f"expected one node, found {len(ids)} in {feedback.via!r}")
+        return
+    if scenario.model is None:
+        yield Finding(path, "nobody is judged: no router learns with `model: none`", warning=True)
+        return
+    islands = _islands(scenario, names)
+    for node, group in enumerate(names.group_of):
+        routed = group.servers > 0 and isinstance(group.plan, RouterPlan)
+        if routed and islands[node] != islands[ids[0]]:
+            said = f"no links lead from {names.name(node)!r} to {feedback.via!r}"
+            yield Finding(path, said)
+            return
+
+
 # --- how much --------------------------------------------------------------------------------
 
 
@@ -173,6 +198,7 @@ def check_utilisation(scenario: Scenario, names: Names) -> Iterator[Finding]:
 CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"nodes", "topology", "faults"}), check_fault_links),
     (frozenset({"nodes", "topology", "streams", "dispatch", "policies"}), check_routes),
+    (frozenset({"nodes", "topology", "feedback", "model"}), check_judge),
     (frozenset({"nodes", "streams", "duration", "load"}), check_amount),
     (
         frozenset({"nodes", "streams", "dispatch", "duration", "load", "model", "service"}),

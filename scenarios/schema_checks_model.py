@@ -70,6 +70,17 @@ def check_checkpoint(scenario: Scenario, card: ModelCard | None) -> Iterator[Fin
         yield Finding(("model", "checkpoint"), str(error))
 
 
+def check_clusters(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
+    """Clusters are fitted on tasks that the model's suite has."""
+    if scenario.model is None or card is None:
+        return
+    for i, task in enumerate(scenario.model.clusters.fitted_on):
+        try:
+            _task(task, card.tasks)
+        except InputError as error:
+            yield Finding(("model", "clusters", "fitted_on", i), str(error))
+
+
 def check_traces(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
     """Trace files exist, inside the scenario's folder."""
     for i, stream in enumerate(scenario.streams):
@@ -151,14 +162,30 @@ def check_plans(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]
             yield Finding((*path, "weights"), "expected at least one weight > 0")
         if card is None:
             continue
-        if isinstance(plan, TopKPlan) and plan.k > card.experts:
+        if isinstance(plan, TopKPlan | BlendPlan) and plan.k > card.experts:
             yield Finding((*path, "k"), f"expected at most {card.experts} experts, found {plan.k}")
+        if isinstance(plan, ByTaskPlan):
+            yield from _check_by_task(plan, (*path, "experts"), scenario, card)
         if isinstance(plan, SinglePlan) and plan.expert >= card.experts:
             said = f"expected an expert from 0 to {card.experts - 1}, found {plan.expert}"
             yield Finding((*path, "expert"), said)
         if isinstance(plan, MergedPlan) and len(plan.weights) != card.experts:
             said = f"expected {card.experts} weights, one per expert, found {len(plan.weights)}"
             yield Finding((*path, "weights"), said)
+
+
+def _check_by_task(
+    plan: ByTaskPlan, path: Path, scenario: Scenario, card: ModelCard
+) -> Iterator[Finding]:
+    assert scenario.model is not None
+    clusters = scenario.model.clusters.count or card.clusters
+    if len(plan.experts) != clusters:
+        said = f"expected {clusters} experts, one per cluster, found {len(plan.experts)}"
+        yield Finding(path, said)
+    for i, expert in enumerate(plan.experts):
+        if expert >= card.experts:
+            said = f"expected an expert from 0 to {card.experts - 1}, found {expert}"
+            yield Finding((*path, i), said)
 
 
 def check_mixes(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
@@ -259,9 +286,13 @@ def _check_fit(group: Group, path: Path, cost: Any, scenario: Scenario) -> Itera
         said = "the model does not fit: backbone, one merged expert per layer and one request need"
         yield Finding(place, f"{said} {_of(one_bytes + cost.merged_bytes, has_bytes)}")
         return
-    units = cost.experts * cost.layers if group.cache == "all" else group.servers
-    gated_bytes = one_bytes + units * cost.expert_bytes
-    fixed, routed = isinstance(group.plan, TopKPlan), isinstance(group.plan, RouterPlan)
+    routed, plan = isinstance(group.plan, RouterPlan), _gated_plan(group, scenario)
+    if plan is None:
+        return
+    units = len(reachable(plan, cost.experts)) * cost.layers
+    units = units if group.cache == "all" else group.servers
+    working_bytes = cost.activation_bytes(1, plan)
+    gated_bytes = cost.backbone_bytes + working_bytes + units * cost.expert_bytes
     gated = any(is_gated(p.kind) and p.cache is None for p in scenario.policies)
     if gated_bytes > has_bytes and (fixed or (routed and gated)):
         advice = "; `cache: lru` keeps only part of the experts" if group.cache == "all" else ""
@@ -277,6 +308,7 @@ CHECKS: tuple[tuple[frozenset[str], ModelCheck], ...] = (
     (frozenset({"model", "service", "nodes", "assert"}), check_mode),
     (frozenset({"service"}), check_service),
     (frozenset({"model"}), check_checkpoint),
+    (frozenset({"model"}), check_clusters),
     (frozenset({"streams"}), check_traces),
     (frozenset({"policies", "model"}), check_policies),
     (frozenset({"nodes", "model"}), check_plans),

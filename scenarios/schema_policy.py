@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    Strict,
     Tag,
     WithJsonSchema,
     model_validator,
@@ -69,6 +70,22 @@ ArchitectureField: TypeAlias = Annotated[
 ]
 
 
+class Clusters(Words):
+    """Pseudo-tasks that nodes tell apart without tags; the checkpoint's own where left out."""
+
+    count: Annotated[int, Strict(), Field(ge=1, le=255)] | None = Field(
+        None, description="How many; as many as the checkpoint has when left out.", examples=[8]
+    )
+    fitted_on: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(
+        (),
+        description="Tasks whose inputs they are fitted on, names or indices; all when left out.",
+        examples=[["sentiment", "topic"]],
+    )
+    refit: bool = Field(
+        False, strict=True, description="Nodes cluster their own traffic anew when it leaves them."
+    )
+
+
 class Model(Words):
     """The trained model that runs, and the model that it is charged as."""
 
@@ -77,6 +94,10 @@ class Model(Words):
     )
     cost_as: ArchitectureField = Field(
         "self", description="Architecture that requests cost like; `self`: the small model's own."
+    )
+    clusters: Clusters = Field(
+        default_factory=lambda: Clusters.model_validate({}),
+        description="Which kinds of requests routers tell apart.",
     )
 
 
@@ -87,7 +108,9 @@ def _no_model(value: Any) -> Any:
 
 
 def _model_words(model: Model | None) -> Any:
-    return "none" if model is None else model.model_dump(mode="json", by_alias=True)
+    if model is None:
+        return "none"
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 ModelField: TypeAlias = Annotated[

@@ -196,8 +196,21 @@ class Service(Words):
 class Feedback(Words):
     """Which outcomes the router of the serving node hears of, and when."""
 
-    delay_s: Seconds = Field(0.0, alias="delay", description="From the end of service.")
+    delay_s: Seconds = Field(
+        0.0, alias="delay", description="From the end of service, or with `via` from arrival there."
+    )
     fraction: Share = Field(1.0, description="Share of served requests that are audited.")
+    form: Literal["per-cluster", "scalar"] = Field(
+        "per-cluster", description="One mean reward per decision and cluster, or one per decision."
+    )
+    via: Name | None = Field(
+        None,
+        description="Who judges audited requests, a single node: their bytes go there over the"
+        " links and verdicts come back. Left out: users report, at no cost to the network.",
+        examples=["cloud"],
+    )
+    up_bytes: Bytes = Field(0.0, alias="up", description="What a request's audit sends there.")
+    down_bytes: Bytes = Field(0.0, alias="down", description="A verdict.")
 
 
 class _Fault(Words):

@@ -181,6 +181,7 @@ def _simulate(job: TrialJob, world: World, card: ModelCard | None, folder: RunFo
     from agents.caches import CACHES
     from agents.dispatchers import DISPATCHERS
     from scenarios.catalogue import is_oracle
+    from sim.compute.swap_time import full_swap_s
     from sim.parts import Parts
     from sim.simulation import simulate
 
@@ -191,20 +192,22 @@ def _simulate(job: TrialJob, world: World, card: ModelCard | None, folder: RunFo
         return simulate(world, job.policy, parts)
     executor = _executor(job.hosting)
     try:
-        parts.hosts, parts.shard_of = _hosts(job, world, job.policy, executor)
+        swap_s = {} if card is None else full_swap_s(world, card)
+        parts.hosts, parts.shard_of = _hosts(job, world, swap_s, executor)
         return simulate(world, job.policy, parts)
     finally:
         executor.close()
 
 
 def _hosts(
-    job: TrialJob, world: World, policy: PolicySpec, executor: Executor
+    job: TrialJob, world: World, swap_s: Mapping[int, float], executor: Executor
 ) -> tuple[Sequence[HostHandle], list[int]]:
     """Start the hosts of a trial; return them and the shard of every node."""
     from agents.hosting.blocks import make_specs, shard_of
 
-    size = job.hosting.block_size
-    specs = make_specs(world, policy, shards=job.hosting.shards, block_size=size)
+    assert job.policy is not None
+    size, shards = job.hosting.block_size, job.hosting.shards
+    specs = make_specs(world, job.policy, shards=shards, block_size=size, swap_s=swap_s)
     owner = [shard_of(node.id, len(specs), size) for node in world.nodes]
     return executor.start(specs), owner
 
