@@ -14,7 +14,8 @@ from agents.routers.landscapes import (
     shifted,
 )
 from agents.routers.static import RandomWeights, Uniform
-from sim.errors import InputError
+from sim.errors import InputError, UnknownName
+from sim.plans import TopK
 
 
 @pytest.mark.parametrize("kind", ["quad", "bump", "ripple"])
@@ -51,8 +52,8 @@ def test_the_same_seed_draws_the_same_landscape_and_shifting_moves_it():
 
 
 def test_unknown_kind():
-    with pytest.raises(InputError, match="unknown landscape 'hill'"):
-        draw("hill", 4, 3, seed=1)
+    with pytest.raises(UnknownName, match="unknown landscape 'bumb'; did you mean 'bump'"):
+        draw("bumb", 4, 3, seed=1)
 
 
 def test_a_calibration_is_close_to_the_truth():
@@ -80,3 +81,95 @@ def test_random_weights_lose_linearly():
     lands = [draw("quad", 4, 3, seed=s) for s in (1, 2, 3)]
     played = play(RandomWeights, lands, Game(1500), 1)
     assert 0.85 < played.slope.mean() < 1.15
+
+
+# --- rules of the game
+
+
+class Spy(Uniform):
+    """Uniform merging that keeps what it is told."""
+
+    def __init__(self, setup):
+        super().__init__(setup)
+        self.setup, self.heard, self.seen = setup, [], []
+
+    def decide_block(self, context):
+        self.seen.append(context.counts)
+        return super().decide_block(context)
+
+    def update_block(self, feedback):
+        self.heard.append(feedback)
+
+
+def spied(game, lands=None):
+    spies = []
+
+    def make(setup):
+        spies.append(Spy(setup))
+        return spies[0]
+
+    lands = lands or [draw("quad", 4, 3, seed=s) for s in (1, 2)]
+    return play(make, lands, game, 5), spies[0]
+
+
+def test_a_pooled_reward_is_one_number_per_slot():
+    _, spy = spied(Game(5, pooled=True))
+    assert spy.setup.pooled
+    _, parts = spied(Game(5))
+    for pooled, split in zip(spy.heard, parts.heard, strict=True):
+        mean = (split.reward * split.count).sum(axis=1) / split.count.sum(axis=1)
+        np.testing.assert_allclose(pooled.reward, np.tile(mean[:, None], (1, 3)))
+
+
+def test_integer_requests_are_counted_and_right_or_wrong():
+    _, spy = spied(Game(40, requests=16, answered=0.5, lagged=True))
+    right = np.concatenate([block.reward * block.count for block in spy.heard])
+    heard = np.concatenate([block.count for block in spy.heard])
+    np.testing.assert_allclose(right, np.rint(right), atol=1e-9)
+    assert (heard == np.rint(heard)).all()
+    assert heard.sum(axis=1).mean() == pytest.approx(8.0, abs=1.0)  # 4 sd of the mean: 0.9
+    assert all((seen.sum(axis=1) == 16).all() for seen in spy.seen[1:])
+
+
+def test_partial_answers_are_fewer_and_noisier():
+    _, whole = spied(Game(400))
+    _, part = spied(Game(400, answered=0.25))
+    spread = [np.std([b.reward[0, 0] for b in spy.heard[:400]]) for spy in (whole, part)]
+    assert part.heard[3].count == pytest.approx(whole.heard[3].count / 4)
+    assert spread[1] > 1.5 * spread[0]
+
+
+def test_a_slot_without_answers_tells_nothing():
+    _, spy = spied(Game(30, requests=1, answered=0.2))
+    assert sum(len(block.row) for block in spy.heard) < 30
+    assert all((block.count.sum(axis=1) > 0).all() for block in spy.heard)
+
+
+def test_a_blind_router_sees_equal_counts():
+    _, spy = spied(Game(5, blind=True))
+    assert all((seen == seen[0, 0]).all() for seen in spy.seen)
+
+
+def test_a_lagged_router_sees_the_slot_before():
+    _, late = spied(Game(20, lagged=True))
+    _, known = spied(Game(20))
+    assert not late.seen[0].any()
+    np.testing.assert_allclose(late.seen[1:], known.seen[:-1])
+
+
+def test_the_mix_stays_for_ever():
+    played, spy = spied(Game(20, stay=1.0))
+    assert all((seen == spy.seen[0]).all() for seen in spy.seen)
+    assert np.ptp(played.regret, axis=1).max() == 0.0
+
+
+def test_gated_plans_and_silent_games_are_refused():
+    class Gated(Uniform):
+        def __init__(self, setup):
+            super().__init__(setup)
+            self.plan = TopK(2)
+
+    with pytest.raises(InputError, match="merges and single experts only, found TopK"):
+        play(Gated, [draw("quad", 4, 3, seed=1)], Game(2), 1)
+    with pytest.raises(InputError, match="answered: expected a share"):
+        Game(3, answered=0.0)
