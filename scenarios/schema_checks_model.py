@@ -6,11 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scenarios import paths
+from scenarios.build_plans import gated_plan
 from scenarios.catalogue import is_gated, parameters
 from scenarios.schema_checks import Finding, repeated
-from scenarios.schema_fleet import MergedPlan, RouterPlan, SinglePlan, TopKPlan
+from scenarios.schema_fleet import (
+    BlendPlan,
+    ByTaskPlan,
+    MergedPlan,
+    RouterPlan,
+    SinglePlan,
+    TopKPlan,
+)
 from scenarios.schema_traffic import DirichletMix, ExplicitMix, NewTask, Trace
 from sim.errors import InputError, UnknownName
+from sim.plans import Gated, TopK, reachable
 from sim.units import format_bytes
 
 if TYPE_CHECKING:
@@ -138,7 +147,7 @@ def _complaint(router: str, params: Mapping[str, Any]) -> str:
     from agents.routers import ROUTERS
     from agents.routers.params import parse, refuse_params
 
-    if not ROUTERS.get(router, "").startswith("agents."):
+    if router not in ROUTERS or not ROUTERS[router].startswith("agents."):
         return ""
     module, _, name = parameters(router).partition(":")
     try:
@@ -286,18 +295,26 @@ def _check_fit(group: Group, path: Path, cost: Any, scenario: Scenario) -> Itera
         said = "the model does not fit: backbone, one merged expert per layer and one request need"
         yield Finding(place, f"{said} {_of(one_bytes + cost.merged_bytes, has_bytes)}")
         return
-    routed, plan = isinstance(group.plan, RouterPlan), _gated_plan(group, scenario)
+    plan = _gated_plan(group, scenario)
     if plan is None:
         return
     units = len(reachable(plan, cost.experts)) * cost.layers
     units = units if group.cache == "all" else group.servers
     working_bytes = cost.activation_bytes(1, plan)
     gated_bytes = cost.backbone_bytes + working_bytes + units * cost.expert_bytes
-    gated = any(is_gated(p.kind) and p.cache is None for p in scenario.policies)
-    if gated_bytes > has_bytes and (fixed or (routed and gated)):
+    if gated_bytes > has_bytes:
         advice = "; `cache: lru` keeps only part of the experts" if group.cache == "all" else ""
         said = f"gated plans do not fit: they need {_of(gated_bytes, has_bytes)}{advice}"
-        yield Finding(place, said, warning=routed)
+        yield Finding(place, said, warning=isinstance(group.plan, RouterPlan))
+
+
+def _gated_plan(group: Group, scenario: Scenario) -> Gated | None:
+    """Return the gated plan that a group must hold; for what routers choose, one of all experts."""
+    words = group.plan
+    if isinstance(words, RouterPlan):
+        gated = any(is_gated(p.kind) and p.cache is None for p in scenario.policies)
+        return TopK(1) if gated else None
+    return gated_plan(words)
 
 
 def _of(need_bytes: float, has_bytes: float) -> str:

@@ -14,6 +14,7 @@ from scenarios.schema_types import (
     Count,
     HardwareName,
     Name,
+    Positive,
     PositiveBytes,
     PositiveCount,
     Power,
@@ -24,6 +25,7 @@ from scenarios.schema_types import (
 )
 
 MOST_NODES = 100_000
+MOST_CLUSTERS = 255
 CLOUD = "cloud"
 
 
@@ -68,6 +70,33 @@ class TopKPlan(Words):
     kind: Literal["top-k"]
     k: PositiveCount = Field(2, description="Experts per token.")
     gate: Name = Field("learned", description="The gate that chooses.")
+    capacity: Positive | None = Field(
+        None,
+        description="Tokens that an expert takes per batch, as a multiple of an even share; those"
+        " over it skip that expert. No limit when left out.",
+        examples=[1.25],
+    )
+
+
+class ByTaskPlan(Words):
+    """Every request is served by the expert of its task, as estimated without tags."""
+
+    kind: Literal["by-task"]
+    experts: Annotated[tuple[Count, ...], Field(min_length=1, max_length=MOST_CLUSTERS)] = Field(
+        description="One expert per cluster, from 0.", examples=[[0, 1, 2, 3, 4, 5, 6, 7]]
+    )
+    tags: Literal["cluster"] = Field(
+        "cluster",
+        description="What tells tasks apart: estimated clusters. True tasks are for declared"
+        " oracles only; see the router `task-oracle`.",
+    )
+
+
+class BlendPlan(Words):
+    """Every request is served by its own merge, of its k best experts by the mean gate."""
+
+    kind: Literal["blend"]
+    k: PositiveCount = Field(2, description="Experts that each request merges.")
 
 
 class MergedPlan(Words):
@@ -102,7 +131,8 @@ class RouterPlan(Words):
 
 
 PlanField: TypeAlias = Annotated[
-    RouterPlan | TopKPlan | MergedPlan | SinglePlan | UniformPlan, Field(discriminator="kind")
+    RouterPlan | TopKPlan | ByTaskPlan | BlendPlan | MergedPlan | SinglePlan | UniformPlan,
+    Field(discriminator="kind"),
 ]
 KindOrPlan: TypeAlias = Annotated[
     PlanField,

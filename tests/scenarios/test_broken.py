@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agents.routers import ROUTERS
 from scenarios import loader
 from tests.scenarios.words import MODEL, POISSON, QUEUE, changed
 
@@ -82,11 +83,10 @@ BROKEN = {
     "misspelt policy": (
         MODEL + "policies: [tanbr, linucd, {kind: top-kk}]\n",
         [
-            "x.yaml:10:19: policies.1: unknown router 'linucd' (allowed: none, best-oracle, "
-            "mix-oracle, random, single, tanbr, top-k, top1, top2, uniform)",
+            "x.yaml:10:19: policies.1: unknown router 'linucd'; did you mean 'lin-ucb'? "
+            f"(allowed: none, {', '.join(ROUTERS)})",
             "x.yaml:10:34: policies.2.kind: unknown router 'top-kk'; did you mean 'top-k'? "
-            "(allowed: none, best-oracle, mix-oracle, random, single, tanbr, top-k, top1, top2, "
-            "uniform)",
+            f"(allowed: none, {', '.join(ROUTERS)})",
         ],
     ),
     "wrong types": (
@@ -171,7 +171,7 @@ BROKEN = {
         + "dispatch: locl\n",
         [
             "x.yaml:3:21: model.checkpoint: unknown checkpoint 'builtin:strem'; did you mean "
-            "'builtin:stream'? (allowed: builtin:digits, builtin:stream)",
+            "'builtin:stream'? (allowed: builtin:digits, builtin:stream, builtin:stream32)",
             "x.yaml:5:39: nodes.0.hardware: unknown hardware preset 'jetson-nano'; did you mean "
             "'jetson-orin-nano'? (allowed: a100-40gb, h100-80gb, intel-nuc, jetson-agx-orin, "
             "jetson-orin-nano, jetson-xavier-nx, raspberry-pi-5, rtx-4090, t4, xeon-8c)",
@@ -204,6 +204,46 @@ BROKEN = {
             "[0, inf], found -1",
             "x.yaml:11:52: policies.0.k: only of router 'top-k', found 'tanbr'",
             "x.yaml:13:5: policies.2: label 'b' exists already (policies.1)",
+        ],
+    ),
+    "fixed plans by task and by blend": (
+        changed(
+            MODEL,
+            "hardware: a100-40gb}",
+            "hardware: a100-40gb, plan: {kind: by-task, experts: [0, 9]}}\n"
+            "  - {group: b, hardware: t4, plan: {kind: blend, k: 9}}\n"
+            "  - {group: c, hardware: t4, plan: {kind: top-k, k: 9, capacity: 1.5}}",
+        ),
+        [
+            "x.yaml:6:72: nodes.1.plan.experts: expected 8 experts, one per cluster, found 2",
+            "x.yaml:6:76: nodes.1.plan.experts.1: expected an expert from 0 to 7, found 9",
+            "x.yaml:7:53: nodes.2.plan.k: expected at most 8 experts, found 9",
+            "x.yaml:8:53: nodes.3.plan.k: expected at most 8 experts, found 9",
+        ],
+    ),
+    "fixed plans by true tasks": (
+        changed(
+            MODEL,
+            "hardware: a100-40gb}",
+            "hardware: a100-40gb, plan: {kind: by-task, experts: [0], tags: task}}\n"
+            "  - {group: c, hardware: t4, plan: {kind: top-k, capacity: 0}}",
+        ),
+        [
+            "x.yaml:6:83: nodes.1.plan.tags: expected cluster, found 'task'",
+            "x.yaml:7:60: nodes.2.plan.capacity: expected > 0, found 0",
+        ],
+    ),
+    "fixed gated plans that do not fit": (
+        changed(
+            MODEL,
+            "hardware: a100-40gb}",
+            "hardware: jetson-orin-nano, memory: 1 GiB, plan: {kind: blend, k: 8}}\n"
+            "  - {group: b, hardware: t4, memory: 1 GiB, plan: "
+            "{kind: by-task, experts: [0, 1, 0, 1, 0, 1, 0, 1]}}",
+        ),
+        [
+            "x.yaml:6:56: nodes.1.memory: gated plans do not fit: they need 1.17 GiB, the node "
+            "has 1.00 GiB; `cache: lru` keeps only part of the experts",
         ],
     ),
     "parameters of a router that do not go together": (

@@ -14,7 +14,7 @@ from sim.compute.architectures import ARCHITECTURES
 from sim.compute.hardware import HARDWARE
 from sim.config import DispatchSpec, FaultSpec, MixSpec, PolicySpec, ServiceSpec
 from sim.errors import InputError, UnknownName
-from sim.plans import Merged, Single, TopK, uniform
+from sim.plans import Blend, ByTask, Merged, Single, TopK, uniform
 
 HEAD = """\
 name: tiny
@@ -143,11 +143,14 @@ nodes:
                storage_bandwidth: 1 GB/s, storage_delay: 100 us,
                kernel_time: 10 us, idle_power: 5 W, busy_power: 15 W}
     plan: {kind: single, expert: 3}
+  - {group: tasks, hardware: t4, plan: {kind: by-task, experts: [0, 1, 2, 3, 4, 5, 6, 7]}}
+  - {group: blends, hardware: t4, plan: {kind: blend}}
+  - {group: seats, hardware: t4, plan: {kind: top-k, k: 1, capacity: 1.25}}
   - {group: plain, hardware: t4, plan: uniform}
 streams: [{at: edge, arrivals: {kind: poisson, rate: 20 /s}}]
 """
     built = world(text)
-    edge, cloud, own, plain = built.nodes
+    edge, cloud, own, tasks, blends, seats, plain = built.nodes
     assert edge.hardware.flop_per_s == HARDWARE["t4"].flop_per_s
     assert edge.hardware.memory_bytes == 2.0 * 2**30
     assert edge.plan == Merged((0.25, 0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0))
@@ -155,6 +158,9 @@ streams: [{at: edge, arrivals: {kind: poisson, rate: 20 /s}}]
     assert own.hardware.flop_per_s == 1e12
     assert own.hardware.storage_delay_s == 1e-4
     assert own.plan == Single(3)
+    assert tasks.plan == ByTask((0, 1, 2, 3, 4, 5, 6, 7), "cluster")
+    assert blends.plan == Blend(2)
+    assert seats.plan == TopK(1, capacity=1.25)
     assert plain.plan == uniform(8)
     assert built.model is not None
     assert built.model.cost_as.name == "own"
