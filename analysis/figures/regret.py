@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.figures import style
+from analysis.metrics import MINUS
 from analysis.regret import Curve, band
 from analysis.stats import FEW
 
@@ -152,7 +153,8 @@ def grown_parts(
     for place, (part, lines) in enumerate(series.items()):
         look = style.place_look(place)
         _bundle(fig, part, np.arange(1.0, len(lines[0]) + 1.0), lines, look, log=False)
-        _thin_out(fig, part, len(series))
+        _thin_out(fig, part, _CROWD + 1)  # bands overlap enough
+        fig.update_traces({"fillcolor": look.fill(0.07)}, {"fill": "tonexty", "legendgroup": part})
     if not fig.data:
         return style.empty("No node-slot was served.")
     fig.update_yaxes(zeroline=True)
@@ -179,13 +181,18 @@ def where(
         y=[style.plain(p) for p in policies],
         zmin=-most, zmax=most, xgap=2, ygap=2, showscale=False,
         colorscale=[[0.0, "#3C8DC4"], [0.5, "#FFFFFF"], [1.0, "#E0702F"]],
-        text=[["" if np.isnan(v) else f"{v:.1f}" for v in row] for row in shown],
+        text=[[_points(v) for v in row] for row in shown],
         texttemplate="%{text}", textfont={"size": 11 if len(names) > 12 else 12},
         hovertemplate="%{y}, %{x}: %{z:.3~g} points<extra></extra>",
     )  # fmt: skip
     fig.update_yaxes(autorange="reversed", showgrid=False, ticks="")
     fig.update_xaxes(showgrid=False, ticks="", side="bottom", type="category")
     return fig
+
+
+def _points(value: float) -> str:
+    """Write a regret in points with one decimal, nothing where there is none."""
+    return "" if np.isnan(value) else f"{round(value, 1) + 0.0:.1f}".replace("-", MINUS)
 
 
 def context_error(curves: Curves, looks: Looks, marks: Marks = ()) -> go.Figure:

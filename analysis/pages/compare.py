@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from analysis.figures import compare as draw
 from analysis.metrics import BY_KEY, Metric
 from analysis.pages.context import Case, Context, nothing, present
+from analysis.pages.deploy import deploy
 from analysis.pages.html import Choice, Html, Page, Panel, card, esc, notice, shown_when, variants
 
 if TYPE_CHECKING:
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from analysis.compare import CompareRow, CompareTable
 
 QUESTION = "What is traded for what, and is the difference real?"
+_WIDE = 8  # policies that stand beside each other
 _LATENCIES = ("latency_p99_s", "latency_p95_s", "latency_p50_s", "latency_mean_s")
 _FORESTS = (
     "useful_per_s", "accuracy", "latency_p99_s", "latency_p50_s", "deadline_miss", "regret_mean",
-    "memory_peak_bytes", "memory_mean_bytes", "energy_j", "drop_share", "goodput_per_s",
+    "regret_late", "memory_peak_bytes", "memory_mean_bytes", "energy_j", "drop_share",
+    "goodput_per_s",
 )  # fmt: skip
 
 
@@ -28,7 +31,9 @@ def build(ctx: Context) -> Page:
     """Return the page."""
     if not ctx.cases:
         return nothing("compare", "Compare", QUESTION)
-    blocks: list[Panel | Html] = [*_unstable(ctx), _pareto(ctx)]
+    blocks: list[Panel | Html] = [*_unstable(ctx)]
+    blocks += [deploy(ctx)] if len(ctx.policies) > 1 else []
+    blocks.append(_pareto(ctx))
     if len(ctx.policies) > 1:
         blocks += [_forest(ctx), _verdicts(ctx)]
     else:
@@ -113,7 +118,7 @@ def _verdicts(ctx: Context) -> Html:
         "Better or worse: the 95 % interval of the paired difference leaves zero out. Same: no "
         "difference was shown, "
         "which is not proof of equality. Not corrected for the number of comparisons."
-    )
+    ) + (" The table scrolls sideways." if len(ctx.policies) > _WIDE else "")
     return Html(
         card(
             "Better, same, worse",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Part = Literal["task", "node"]
 BY: tuple[tuple[Part, str], ...] = (("task", "context"), ("node", "node"))
-MOST_LINES = 6  # nodes drawn as lines
+MOST_LINES = 8  # parts drawn as lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,9 @@ class Lessons:
         if len(shown) > MOST_LINES:
             shown = [*shown[: MOST_LINES - 1], shown[-1]]
         grown = [lesson.grown[by] for lesson in self.of[policy]]
+        if by == "task":  # a context that a seed never met lost nothing there: the parts add up
+            nothing = np.zeros(len(self.of[policy][0].curve.slot))
+            grown = [{part: g.get(part, nothing) for part in shown} for g in grown]
         return {
             self.names[by].get(part, str(part)): [g[part] for g in grown if part in g]
             for part in shown

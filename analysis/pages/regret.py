@@ -198,7 +198,8 @@ def _grown(ctx: Context, made: Sequence[Lessons]) -> Panel:
     }
     caption = (
         "Contexts add up to the fleet's curve; the fleet's curve is the mean of the nodes'. Mean "
-        "over the seeds that have the part, pointwise 95 % band from five seeds on. "
+        "over seeds, pointwise 95 % band from five seeds on; it is wide where seeds meet a "
+        "context more or less often. "
         f"Of more than {MOST_LINES} parts: the {MOST_LINES - 1} that lose most, and the one that "
         "loses least."
     )
@@ -208,7 +209,8 @@ def _grown(ctx: Context, made: Sequence[Lessons]) -> Panel:
 
 def _grown_title(by: str, policy: str) -> str:
     per = " per node" if by == "task" else ""
-    return f"Cumulative regret{per} by {dict[str, str](BY)[by]} (accuracy summed), {style.plain(policy)}"
+    word = dict[str, str](BY)[by]
+    return f"Cumulative regret{per} by {word} (accuracy summed), {style.plain(policy)}"
 
 
 # --- drift ----------------------------------------------------------------------------------------
@@ -294,5 +296,5 @@ def _excess(ctx: Context, case: Case) -> str:
         if error and error.interval and floor and floor.interval:
             write = error.metric.text
             found, least = write(error.interval.mean), write(floor.interval.mean)
-            said.append(f"{esc(row.policy)} {found}, of which {least} is sampling")
+            said.append(f"{esc(row.policy)} {found}, where a perfect estimate would have {least}")
     return f"Mean over the run: {'; '.join(said)}." if said else ""

@@ -104,7 +104,7 @@ def record(shape: Shape, policy: str, seed: int, load: float | None = None) -> R
     if shape.model:
         tables["decisions"] = _decisions(shape, policy, luck)
         tables["memory"] = _memory(shape, policy, facts, luck)
-        tables["drift"] = _typed("drift", slot=[shape.slots // 2], node=[0], kind=[0])
+        tables["drift"] = _drift(shape, policy)
     crash = [facts["duration_s"] * 0.7] * shape.fault
     back = [facts["duration_s"] * 0.8] * shape.fault
     tables["faults"] = _typed(
@@ -205,7 +205,7 @@ def _slots(shape, policy, facts, requests, luck):
         dropped=np.bincount(lost, minlength=length * nodes),
         reward=np.where(known, right, none), reward_expected=np.where(known, expected, none),
         reward_best=np.where(known, 0.84, none), reward_fixed=np.where(known, 0.8, none),
-        task=np.where(known, 0, -1).astype(np.int16),
+        task=np.where(known, node % 3, -1),
         context_tv=np.where(known, 0.05 + 0.4 * 0.9**slot, none) if policy == "tanbr" else none,
         busy_s=busy * 1.02, queue_max=np.minimum(served, 9),
         energy_j=5.0 * shape.slot_s + 10.0 * busy,
@@ -223,6 +223,16 @@ def _decisions(shape, policy, luck):
         read_bytes=np.full(n, 1e8), moved_bytes=np.zeros(n), state_bytes=np.full(n, 1e6),
         explored=luck.integers(0, 2, n), **{f"w_{e}": weights[:, e] for e in range(8)},
     )  # fmt: skip
+
+
+def _drift(shape, policy):
+    """Every node changes half way; the learner sees it two slots later, and once for nothing."""
+    half, nodes = shape.slots // 2, list(range(shape.edges))
+    rows = [(half, node, 0) for node in nodes]
+    if policy == "tanbr":
+        rows += [(half + 2 + node, node, 1 + node % 2) for node in nodes] + [(3, 0, 2)]
+    slot, node, kind = zip(*rows, strict=True)
+    return _typed("drift", slot=slot, node=node, kind=kind)
 
 
 def _memory(shape, policy, facts, luck):
