@@ -93,7 +93,8 @@ def test_feedback_words_become_seconds_bytes_and_a_node():
         ),
         (
             QUEUE + "feedback: {via: edge-0}\n",
-            "x.yaml:9:17: warning: feedback.via: nobody is judged: no router learns with `model: none`",
+            "x.yaml:9:17: warning: feedback.via: nobody is judged: no router learns with "
+            "`model: none`",
         ),
     ],
 )

@@ -6,9 +6,10 @@ import sys
 import pytest
 
 from agents.hosting.blocks import block_of, make_specs, shard_of, split_blocks
+from agents.hosting.inline import InlineExecutor
 from sim.config import PolicySpec, World
 from sim.errors import InputError
-from tests.agents.hosting.tiny import tiny_world
+from tests.agents.hosting.tiny import TINY_ROUTERS, load_tiny, routers_of, tiny_world
 
 POLICY = PolicySpec("listener", "listener")
 
@@ -67,3 +68,16 @@ def test_blocks_and_launcher_load_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_routers_are_told_how_long_a_swap_takes_on_their_nodes() -> None:
+    swap_s = {node: node / 10.0 for node in range(15)}
+    specs = make_specs(tiny_world(), POLICY, shards=2, block_size=4, swap_s=swap_s)
+    for spec in specs:
+        told = {}
+        (handle,) = InlineExecutor(load=load_tiny, routers=TINY_ROUTERS).start([spec])
+        for router in routers_of(handle):
+            nodes = router.setup.nodes.tolist()
+            told |= dict(zip(nodes, router.setup.swap_s.tolist(), strict=True))
+        assert told == {node: swap_s[node] for node in spec.routed}
+    assert make_specs(tiny_world(), POLICY)[0].swap_s == ()

@@ -47,7 +47,10 @@ TINY_ROUTERS = Registry(
     "router",
     {
         "listener": "tests.agents.hosting.tiny:Listener",
+        "blind": "tests.agents.hosting.tiny:Blind",
         "broken": "tests.agents.hosting.tiny:Broken",
+        "deaf": "tests.agents.hosting.tiny:Deaf",
+        "frugal": "tests.agents.hosting.tiny:Frugal",
         "peeker": "tests.agents.hosting.tiny:Peeker",
         "still": "tests.agents.hosting.tiny:Still",
     },
@@ -182,6 +185,30 @@ class Still(Listener):
 
     def _plan(self, seed: int) -> Plan | None:
         return None
+
+
+class Frugal(Listener):
+    """Keeps every plan at no cost of its own, and estimates the mix."""
+
+    def decide_block(self, context: ContextBlock) -> DecisionBlock:
+        told, n = super().decide_block(context), len(context.active)
+        return DecisionBlock([None] * n, Receipts.free(n), told.explored, self._mix(told))
+
+    def _mix(self, told: DecisionBlock) -> FloatArray | None:
+        return told.mix
+
+
+class Blind(Frugal):
+    """The same without an estimate."""
+
+    def _mix(self, told: DecisionBlock) -> FloatArray | None:
+        return None
+
+
+class Deaf(Frugal):
+    """The same as the frugal one, and declares that it learns nothing."""
+
+    learns: ClassVar[bool] = False
 
 
 class Broken(Listener):
