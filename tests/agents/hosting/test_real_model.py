@@ -21,7 +21,7 @@ def drive(model: HostedModel, kind: str, shards: int) -> Transcript:
     )
 
 
-@pytest.mark.parametrize("kind", ["tanbr", "best-oracle"])
+@pytest.mark.parametrize("kind", ["tanbr", "best-oracle", "top1-capacity"])
 def test_real_routers_on_the_real_model_do_not_see_the_shards(
     model: HostedModel, kind: str
 ) -> None:
