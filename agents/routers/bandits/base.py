@@ -238,3 +238,5 @@ def _check(setup: BlockSetup, router: str) -> None:
     found, wanted = (weights.shape[1:], reward.shape[1:]), ((setup.experts,), (setup.clusters,))
     if found != wanted:
         raise InputError(f"router {router}: calibration: expected {wanted} columns, found {found}")
+    if not len(weights):
+        raise InputError(f"router {router}: calibration: expected at least one point, found none")

@@ -27,7 +27,7 @@ class NeuralParams(CandidateParams, GradientParams):
     """Parameters of `nucb` and `neural-ts`: candidates, and the gradient model."""
 
     steps: int = limited(10, 0, 1000)  # gradient steps per slot, done `period` slots at a time
-    period: int = limited(5, 1)
+    period: int = limited(1, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class GradientParams:
     upsilon: float = limited(
         0.1, 0.0
     )  # standard deviation per unit of gradient, see `GradientModel`
-    lr: float = limited(1e-2, 1e-9, 1.0)
+    lr: float = limited(5e-3, 1e-9, 1.0)
     batch: int = limited(64, 1, 4096)
     restart_steps: int = limited(300, 0)  # gradient steps of a warm start
     records: int = limited(4000, 16)  # observations kept
