@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agents.routers.rngs import load_rngs, save_rngs
 from agents.routers.tanbr.learner import below
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from sim.arrays import AnyArray
 
 _PARTS = ("learner", "ledger", "watch", "mix", "cusum")
-_WORD = (1 << 64) - 1
 
 
 def save(router: Tanbr) -> dict[str, AnyArray]:
@@ -24,7 +24,7 @@ def save(router: Tanbr) -> dict[str, AnyArray]:
     for row, tree in enumerate(router.trees):
         state |= {f"tree{row}.{k}": v for k, v in tree.snapshot().items()}
     state["refused"] = np.array(router.refused)
-    state["rngs"] = np.array([_words(rng) for rng in router.rngs], dtype=np.uint64)
+    state["rngs"] = save_rngs(router.rngs)
     return state
 
 
@@ -35,23 +35,4 @@ def load(router: Tanbr, state: dict[str, AnyArray]) -> None:
     for row, tree in enumerate(router.trees):
         tree.restore(below(state, f"tree{row}"))
     router.refused = int(state["refused"])
-    for rng, words in zip(router.rngs, state["rngs"], strict=True):
-        rng.bit_generator.state = _generator_state([int(word) for word in words])
-
-
-def _words(rng: np.random.Generator) -> list[int]:
-    """Cut the 128-bit numbers of PCG64 into 64-bit words, which numpy can hold."""
-    state: dict[str, Any] = dict(rng.bit_generator.state)
-    number, step = state["state"]["state"], state["state"]["inc"]
-    halves = [number >> 64, number & _WORD, step >> 64, step & _WORD]
-    return [*halves, state["has_uint32"], state["uinteger"]]
-
-
-def _generator_state(words: list[int]) -> dict[str, Any]:
-    number, step = words[0] << 64 | words[1], words[2] << 64 | words[3]
-    return {
-        "bit_generator": "PCG64",
-        "state": {"state": number, "inc": step},
-        "has_uint32": words[4],
-        "uinteger": words[5],
-    }
+    load_rngs(router.rngs, state["rngs"])
