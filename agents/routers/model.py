@@ -109,6 +109,14 @@ class RewardModel(Protocol):
         """Forget what some clusters of a node have taught: they mean something else now."""
         ...
 
+    def mark(self, row: int) -> None:
+        """Remember one node as it is now; the only way back is to the last mark."""
+        ...
+
+    def back(self, row: int) -> bool:
+        """Put one node back to its mark; False where forgetting has left no way back."""
+        ...
+
     def oldest(self, row: int) -> int:
         """Return the earliest decision slot that a node remembers, -1 for none."""
         ...

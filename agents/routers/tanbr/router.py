@@ -15,7 +15,7 @@ from agents.routers.tanbr.config import read_params
 from agents.routers.tanbr.drift import Cusum
 from agents.routers.tanbr.ledger import Ledger
 from agents.routers.tanbr.modes import model_for
-from agents.routers.tanbr.safety import Reversible, Watch
+from agents.routers.tanbr.safety import Watch
 from agents.routers.tanbr.space import space_for
 from agents.routers.tanbr.state import load, save
 from agents.routers.tanbr.tree import SplitRule, Tree
@@ -84,7 +84,6 @@ class Tanbr:
         self.mix = MixEstimate(n, self.calibration.prior, p)
         self.cusum = Cusum(n, p.alarm_delta, p.alarm_height, p.alarm_warm)
         self.watch = Watch(n, v, k)
-        self.reversible = _reversible(self.learner) if p.rollback else None
         self.ledger = Ledger(self.nodes, k)
         self.refused = 0
 
@@ -152,12 +151,12 @@ class Tanbr:
 
     def _save(self, active: BoolArray) -> None:
         """Remember the nodes whose time has come, unless they serve poorly just now."""
-        if self.reversible is None:
+        if not self.params.rollback:
             return
         age = self.ledger.age
         due = active & (age > 0) & (age % self.params.rollback_every == 0) & (self.watch.low == 0)
         for row in np.flatnonzero(due).tolist():
-            self.reversible.mark(row)
+            self.learner.mark(row)
             self.watch.save(row, self.ledger.last[row], self.trees[row])
             self.ledger.charge(row, Work(0.0, float(self.watch.nbytes(row))))
 
@@ -235,7 +234,7 @@ class Tanbr:
 
     def _state_bytes(self) -> FloatArray:
         own = self.mix.state_bytes
-        watched = self.watch.nbytes if self.reversible is not None else lambda _: 0
+        watched = self.watch.nbytes if self.params.rollback else lambda _: 0
         rows = range(len(self.nodes))
         parts = [
             self.learner.state_bytes(r) + self.trees[r].nbytes + own + watched(r) for r in rows
@@ -273,7 +272,7 @@ class Tanbr:
             spread = float(variance[0] if self.pooled else (share * share) @ variance)
             error = float(share @ (seen.reward[i] - surprise.mean[i]))
             alarmed[row] |= self.params.alarm and self.cusum.test(row, error, spread, noise)
-            if self.reversible is not None:
+            if self.params.rollback:
                 poor[row] |= self.watch.test(row, int(share.argmax()), reward, noise)
             self._credit(row, int(seen.decided[i]))
             clusters = float((seen.count[i] > 0.0).sum())
@@ -309,9 +308,9 @@ class Tanbr:
         """
         for row in rows.tolist():
             calm = self.cusum.sum[row] <= self.cusum.height / 2.0
-            if not (calm and self.watch.saved(row) and self.reversible is not None):
+            if not (calm and self.watch.saved(row)):
                 continue
-            if self.reversible.back(row):
+            if self.learner.back(row):
                 self.watch.replant(row, self.trees[row])
                 self.watch.frozen[row] = self.params.rollback_freeze + 1
                 self.ledger.fallback[row] = True
@@ -337,12 +336,3 @@ def _check(setup: BlockSetup) -> None:
         raise InputError(f"router tanbr: calibration: expected {wanted} columns, found {found}")
     if not len(weights):
         raise InputError("router tanbr: calibration: expected at least one point, found none")
-
-
-def _reversible(model: RewardModel) -> Reversible:
-    if not isinstance(model, Reversible):
-        raise InputError(
-            "router tanbr: rollback: expected false with `mode: paper`, whose model keeps no way "
-            "back, found true"
-        )
-    return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,19 +14,6 @@ _DECAY = 0.98  # of what is known of a bucket, per slot in it
 _ENOUGH = 10.0  # slots of a bucket before it is judged
 _DEVIATIONS = 3.0
 _PATIENCE = 2  # slots in a row
-
-
-@runtime_checkable
-class Reversible(Protocol):
-    """A reward model that can remember one node and go back."""
-
-    def mark(self, row: int) -> None:
-        """Remember one node as it is now."""
-        ...
-
-    def back(self, row: int) -> bool:
-        """Put one node back to where it was marked; False if there is no way back."""
-        ...
 
 
 class Watch:
