@@ -233,7 +233,7 @@ ExpertKey = tuple[int, int]  # (layer, expert)
 class ExpertCache(Protocol):
     """Decides which expert leaves a node's memory. Constructor: `(layers: int, experts: int)`."""
 
-    preload: ClassVar[bool]  # True: fetch every expert when a gated plan is put in force
+    preload: ClassVar[bool]  # True: fetch all experts that a plan may touch when it takes force
 
     def touch(self, key: ExpertKey) -> None:
         """Note that an expert is used (or admitted) now."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class KeepAll:
-    """Preload all experts and evict none; a node too small for them refuses gated plans."""
+    """Preload all experts that a plan may touch and evict none; a node too small refuses it."""
 
     preload: ClassVar[bool] = True
 
