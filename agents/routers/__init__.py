@@ -9,6 +9,8 @@ ROUTERS = Registry(
     {
         "best-fixed": "agents.routers.static:BestFixed",
         "best-oracle": "agents.routers.oracle:BestOracle",
+        "hct": "agents.routers.hct:Hct",
+        "hoo": "agents.routers.hoo:Hoo",
         "lin-ucb": "agents.routers.bandits.lin_ucb:LinUcb",
         "meo": "agents.routers.blend:Meo",
         "mix-oracle": "agents.routers.oracle:MixOracle",
