@@ -161,9 +161,10 @@ class Monitor:
     def _renew(self, node: _Node) -> Refit:
         # Slots too small to count have put their requests into the ring as well.
         recent = min(sum(node.late), len(node.ring))
-        points = self._model.embeddings[np.array(node.ring, np.int64)]
-        refit = recluster(points, recent, node.clusters.centroids, float(np.median(node.mean)))
-        node.clusters = _clusters(self._model, refit.centroids)
+        kept = np.array(node.ring, np.int64)
+        points, old = self._model.embeddings[kept], node.clusters.centroids
+        refit = recluster(points, recent, old, float(np.median(node.mean)))
+        node.clusters = _clusters(self._model, refit.centroids, kept)
         node.mean.clear()
         node.spread.clear()
         node.late.clear()
@@ -188,13 +189,19 @@ def _shipped(model: HostedModel, refit: bool) -> Clusters:
     return Clusters(model.centroids, label, distance, model.cluster_to_task)
 
 
-def _clusters(model: HostedModel, centroids: FloatArray) -> Clusters:
+def _clusters(model: HostedModel, centroids: FloatArray, kept: IntArray) -> Clusters:
+    """Assign the pool's inputs to new centroids.
+
+    A cluster's composition counts the inputs of those tasks only that the requests behind the new
+    centroids had, as that of a fit on some tasks does: what a node never saw also lies near some
+    centroid.
+    """
     label, distance = nearest(model.embeddings, centroids)
-    tasks = len(model.card.tasks)
-    table = np.zeros((len(centroids), tasks))
-    np.add.at(table, (label, model.task_of), 1.0)
-    # a cluster without any input of the pool says nothing of tasks: the pool's own shares
-    table[table.sum(axis=1) == 0.0] = np.asarray(model.card.pool_sizes, dtype=np.float64)
+    seen = np.isin(model.task_of, model.task_of[kept])
+    table = np.zeros((len(centroids), len(model.card.tasks)))
+    np.add.at(table, (label[seen], model.task_of[seen]), 1.0)
+    # a cluster without any such input says nothing of tasks: the shares of them all
+    table[table.sum(axis=1) == 0.0] = table.sum(axis=0)
     return Clusters(centroids, label, distance, table / table.sum(axis=1, keepdims=True))
 
 

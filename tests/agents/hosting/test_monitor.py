@@ -178,6 +178,18 @@ def test_metrics_see_the_composition_of_the_new_clusters() -> None:
     np.testing.assert_array_equal(seen.to_task[1], TinyModel().cluster_to_task)
 
 
+def test_the_composition_counts_tasks_that_the_node_saw() -> None:
+    """Task 1 lies near some centroid of node 0, which never met it."""
+    monitor = Monitor(Foreign(), 2, refit=True)
+    for slot in range(10):
+        watch(monitor, of_tasks(1, 0, 0, seed=slot))
+    for slot in range(3):
+        seen = watch(monitor, of_tasks(1, 0, 1, seed=100 + slot))
+    assert seen.renewed is not None
+    assert (seen.to_task[0][:, 1] == 0.0).all()
+    np.testing.assert_allclose(seen.to_task[0].sum(axis=1), 1.0)
+
+
 def test_after_it_nothing_triggers_until_something_else_comes() -> None:
     monitor = Monitor(Foreign(), 2, refit=True)
     settle(monitor)
