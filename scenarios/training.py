@@ -69,7 +69,7 @@ def train_checkpoint(
     if not again and _is_trained(path, wanted):
         say(f"{path} is there already (--again trains it once more)")
     else:
-        say(f"training {name}: half a minute of one core; its table of merges takes minutes")
+        say(f"training {name}: about a minute of one core; its table of merges takes minutes")
         _build(wanted, path.parent, oracle)
     return _facts(name, path, time.perf_counter() - started_s)
 
@@ -87,13 +87,12 @@ def _is_trained(path: Path, wanted: Recipe) -> bool:
 
 
 def _build(wanted: Recipe, folder: Path, oracle: int | None) -> None:
-    from agents.moe.build import ORACLE_ROWS, build_checkpoint
+    from agents.moe.build import build_checkpoint
     from agents.moe.check import render
 
     stages = _Stages()
     try:
-        rows = ORACLE_ROWS if oracle is None else oracle
-        built = build_checkpoint(wanted, folder, oracle=rows, progress=stages)
+        built = build_checkpoint(wanted, folder, oracle=oracle, progress=stages)
     finally:
         stages.close()
     say(render(built.landscape))

@@ -20,7 +20,7 @@ from agents.moe.model import Encoder, backbone_params, expert_params
 from agents.moe.recipe import Recipe, recipe_from, recipe_hash
 from agents.moe.scoring import MergedScorer
 from agents.moe.suites import load as load_suite
-from agents.moe.tables import Count, calibration_weights, count_by_group, oracle_table
+from agents.moe.tables import Count, calibration_weights, count_by_group, oracle_table, task_experts
 from agents.moe.train import Progress, Trained, silent, train
 from sim.errors import InputError
 from sim.ports import ModelCard
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from agents.moe.suites import Split, Suite
     from sim.arrays import BoolArray, FloatArray, IntArray
 
-ORACLE_ROWS = 3900  # with them the shipped `stream` stays below 1 MB
+_ORACLE_ROWS = 3900  # with them the shipped `stream` stays at 1 MB
+_ORACLE_ROWS_TEAMS = 6000  # several experts per task: a larger simplex to cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Built:
 def build_checkpoint(
     recipe: Recipe,
     out_dir: Path | None = None,
-    oracle: int = ORACLE_ROWS,
+    oracle: int | None = None,
     progress: Progress = silent,
     refuse: bool = True,
 ) -> Built:
@@ -60,7 +61,8 @@ def build_checkpoint(
     Args:
         recipe: What to build.
         out_dir: Folder for `<name>.safetensors` and `<name>.json`; None: the recipe's cache folder.
-        oracle: Rows of the oracle table; 0 builds none (then there is no regret).
+        oracle: Rows of the oracle table, None: as many as shipped checkpoints have; 0 builds none
+            (then there is no regret).
         progress: Called with (stage, done, total); stages are dense, branch, router, check,
             calibration, oracle.
         refuse: Refuse a useless landscape; False records the broken bounds in the card instead.
@@ -75,9 +77,10 @@ def build_checkpoint(
     landscape = check(trained.model, trained.suite, progress)
     if refuse:
         require(landscape)
-    table = _oracle(trained.model, trained.suite, oracle, Streams(recipe.seed), progress)
+    rows = _oracle_rows(trained) if oracle is None else oracle
+    table = _oracle(trained.model, trained.suite, rows, Streams(recipe.seed), progress)
     tables = _tables(trained, table, progress)
-    card = _card(trained, {"check": landscape.summary(), "oracle_rows": oracle})
+    card = _card(trained, {"check": landscape.summary(), "oracle_rows": rows})
     path = save(out_dir or checkpoint_dir(recipe), card, trained.model, tables)
     return Built(path, card, landscape, trained.cpu_s)
 
@@ -154,7 +157,7 @@ def _tables(
         cluster_task_count=counts,
         calibration_weights=weights.astype(np.float32),
         calibration_correct=correct.astype(np.int32),
-        task_to_expert=np.eye(len(suite.tasks), dtype=np.float32),  # branch t trained expert t
+        task_to_expert=task_experts(len(suite.tasks), model.shape.experts).astype(np.float32),
         oracle_weights=oracle[0].astype(np.float32),
         oracle_correct=oracle[1].astype(np.uint16),
         item_inputs=known,
@@ -167,7 +170,7 @@ def _calibrate(model: Encoder, split: Split, progress: Progress) -> tuple[FloatA
     """Return the warm-start merges (C, E) and which items each answers right, (C, N)."""
     inputs, labels, _ = split.flat()
     scorer, truth = MergedScorer(model, torch.from_numpy(inputs)), torch.from_numpy(labels)
-    weights = calibration_weights(model.shape.experts)
+    weights = calibration_weights(task_experts(split.tasks, model.shape.experts))
     hits = []
     for i, row in enumerate(weights):
         hits.append(scorer.correct(scorer.merge(row.tolist()), truth, range(len(truth))))
@@ -175,14 +178,20 @@ def _calibrate(model: Encoder, split: Split, progress: Progress) -> tuple[FloatA
     return weights, np.stack(hits)
 
 
+def _oracle_rows(trained: Trained) -> int:
+    """Return how many merges are measured unless somebody says otherwise."""
+    alone = trained.model.shape.experts == len(trained.suite.tasks)
+    return _ORACLE_ROWS if alone else _ORACLE_ROWS_TEAMS
+
+
 def _oracle(
     model: Encoder, suite: Suite, rows: int, streams: Streams, progress: Progress
 ) -> tuple[FloatArray, IntArray]:
     """Tabulate merges on the service split, or return empty tables for no rows."""
-    experts, tasks = model.shape.experts, len(suite.tasks)
+    teams = task_experts(len(suite.tasks), model.shape.experts)
     if rows == 0:
-        return np.zeros((0, experts)), np.zeros((0, tasks), np.int64)
-    return oracle_table(_service_counter(model, suite.service), experts, rows, streams, progress)
+        return np.zeros((0, teams.shape[1])), np.zeros((0, len(teams)), np.int64)
+    return oracle_table(_service_counter(model, suite.service), teams, rows, streams, progress)
 
 
 def _service_counter(model: Encoder, split: Split) -> Count:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from agents.moe.scoring import MergedScorer, score_gated
-from agents.moe.tables import vertices
+from agents.moe.tables import task_experts, vertices
 from agents.moe.train import Progress, silent
 from sim.errors import InputError
 from sim.rng import Streams
@@ -170,10 +170,10 @@ class _Hits:
         answer, experts = _answerer(model, split), model.shape.experts
         every = range(split.tasks)
         one = np.stack([answer(w, every) for w in vertices(experts)])
-        members = tuple(combinations(every, 2))
+        teams, members = task_experts(split.tasks, experts), tuple(combinations(every, 2))
         mix, best = [], []
         for i, (a, b) in enumerate(members):
-            candidates = np.stack([answer(w, (a, b)) for w in _candidates(experts, a, b)])
+            candidates = np.stack([answer(w, (a, b)) for w in _candidates(teams[a], teams[b])])
             mix.append(candidates[_HALF])
             best.append(_cross_fit(candidates))
             progress("check", i + 1, len(members))
@@ -205,11 +205,13 @@ def _answerer(model: Encoder, split: Split) -> Any:
     return answer
 
 
-def _candidates(experts: int, a: int, b: int) -> list[FloatArray]:
-    """Return a pair's candidates: the path between its experts, plain and blended with uniform."""
-    eye = vertices(experts)
-    path = [(1.0 - u) * eye[a] + u * eye[b] for u in _PATH]
-    return path + [(1.0 - _BLEND) * w + _BLEND / experts for w in path]
+def _candidates(a: FloatArray, b: FloatArray) -> list[FloatArray]:
+    """Return a pair's candidates: the path between its experts, plain and blended with uniform.
+
+    `a` and `b` are the even merges of each task's own experts, (E,).
+    """
+    path = [(1.0 - u) * a + u * b for u in _PATH]
+    return path + [(1.0 - _BLEND) * w + _BLEND / len(w) for w in path]
 
 
 def _cross_fit(candidates: AnyArray) -> AnyArray:

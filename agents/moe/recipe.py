@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class Recipe:
     dense_steps: int = 150
     branch_steps: int = 1000
     router_steps: int = 40
-    batch: int = 12  # items per task and step
+    batch: int = 12  # items per expert and step
     aware: float = 0.15
     dense_lr: float = 3e-3
     branch_lr: float = 2e-3
@@ -62,6 +62,7 @@ class Recipe:
             self._require(field, "at least 1", getattr(self, field) >= 1)
         for field, most in _MOST.items():
             self._require(field, f"at most {most}", getattr(self, field) <= most)
+        self._require("experts", "at least 1, or None", self.experts is None or self.experts >= 1)
         for field in ("seed", "data_seed"):
             self._require(field, ">= 0", getattr(self, field) >= 0)
         self._require("layers", "at least 2", self.layers >= 2)
@@ -106,7 +107,8 @@ _DIGITS = Recipe(
     calibration_items=397,
     service_items=400,
 )
-RECIPES: Mapping[str, Recipe] = {"digits": _DIGITS, "stream": _STREAM}
+_STREAM32 = replace(_STREAM, name="stream32", experts=32, batch=8, router_steps=200, aware=0.1)
+RECIPES: Mapping[str, Recipe] = {"digits": _DIGITS, "stream": _STREAM, "stream32": _STREAM32}
 
 
 def recipe(name: str) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ _DRAWN_SHARE = 0.05  # of the rows after the fixed ones; the rest is local searc
 _ALPHAS = (0.3, 1.0)
 _PARENTS = 8
 _WIDE, _FINE = 0.2, 0.03  # spread of the first and the last proposal
-_MOVED_ACTIVE, _MOVED_OTHER = 0.6, 0.1  # chance that a coordinate is disturbed
+_MOVED_ACTIVE, _MOVED_OTHER = 0.6, 0.1  # chance that a coordinate is disturbed, own or other
 
 
 def vertices(experts: int) -> FloatArray:
@@ -31,11 +32,29 @@ def vertices(experts: int) -> FloatArray:
     return np.eye(experts)
 
 
-def calibration_weights(experts: int) -> FloatArray:
-    """Return the warm start: vertices, uniform, all pair averages, (1 + E + E(E-1)/2, E)."""
-    eye = vertices(experts)
-    pairs = [(eye[a] + eye[b]) / 2.0 for a, b in combinations(range(experts), 2)]
-    return np.stack([*eye, np.full(experts, 1.0 / experts), *pairs])
+def task_experts(tasks: int, experts: int) -> FloatArray:
+    """Return which experts each task's items trained, rows even and of sum 1, (M, E).
+
+    Task t trained t, t + M, t + 2M and so on; with one expert per task this is the identity.
+    """
+    parts = experts // tasks
+    return np.tile(vertices(tasks), (1, parts)) / parts
+
+
+def calibration_weights(teams: FloatArray) -> FloatArray:
+    """Return the warm start: vertices, uniform, and averages of pairs of teams, (C, E).
+
+    Whoever trained the experts knows which were trained together, on what was never told apart in
+    the inputs. All pairs of many experts would be too many to measure; with one expert per task
+    teams are experts, and C is 1 + E + E(E-1)/2. Larger teams' own averages come before the pairs.
+
+    Args:
+        teams: `task_experts`, (M, E).
+    """
+    tasks, experts = teams.shape
+    own = [] if tasks == experts else list(teams)
+    pairs = [(teams[a] + teams[b]) / 2.0 for a, b in combinations(range(tasks), 2)]
+    return np.stack([*vertices(experts), np.full(experts, 1.0 / experts), *own, *pairs])
 
 
 def count_by_group(hits: AnyArray, group: IntArray, groups: int) -> IntArray:
@@ -60,15 +79,16 @@ def warm_start(weights: AnyArray, correct: AnyArray, count: AnyArray) -> Calibra
 
 
 def oracle_table(
-    count: Count, experts: int, rows: int, streams: Streams, progress: Progress
+    count: Count, teams: FloatArray, rows: int, streams: Streams, progress: Progress
 ) -> tuple[FloatArray, IntArray]:
     """Count right answers of many merges.
 
-    Vertices, uniform, pairs, triples, Dirichlet draws, then local search for random mixes.
+    Vertices, uniform, pairs and triples of teams, Dirichlet draws, then local search for random
+    mixes in the whole simplex.
 
     Args:
         count: Exact number of right answers per task of one merge, on the service split.
-        experts: E; there are as many tasks.
+        teams: `task_experts`, (M, E).
         rows: Rows in the table, at least those of `calibration_weights`.
         streams: Seeds the draws.
         progress: Called with ("oracle", done, rows).
@@ -79,15 +99,15 @@ def oracle_table(
     Raises:
         InputError: Too few rows are asked for.
     """
-    fixed = _fixed(experts)
-    least = len(calibration_weights(experts))
+    fixed = _fixed(teams)
+    least = len(calibration_weights(teams))
     if rows < least:
         raise InputError(f"oracle: expected at least {least} candidates, found {rows}")
     table = _Table(count, rows, progress)
     drawn = int(max(0, rows - len(fixed)) * _DRAWN_SHARE)
-    for weights in (*fixed, *_draws(experts, drawn, streams)):
+    for weights in (*fixed, *_draws(teams, drawn, streams)):
         table.add(weights)
-    _search(table, rows, experts, streams.stream("oracle", "search"))
+    _search(table, rows, teams, streams.stream("oracle", "search"))
     return np.stack(table.weights), np.stack(table.counts)
 
 
@@ -119,34 +139,38 @@ class _Table:
         return [self.weights[i] for i in order[:n]]
 
 
-def _fixed(experts: int) -> list[FloatArray]:
-    """Return the calibration rows, pairs at eighths, triples even and with one expert doubled."""
-    eye, rows = vertices(experts), list(calibration_weights(experts))
-    for a, b in combinations(range(experts), 2):
+def _fixed(teams: FloatArray) -> list[FloatArray]:
+    """Return the calibration rows, pairs at eighths, triples even and with one team doubled."""
+    tasks, rows = len(teams), list(calibration_weights(teams))
+    for a, b in combinations(range(tasks), 2):
         steps = [s / _PAIR_STEPS for s in range(1, _PAIR_STEPS) if 2 * s != _PAIR_STEPS]
-        rows += [(1.0 - u) * eye[a] + u * eye[b] for u in steps]
-    for members in combinations(range(experts), 3):
-        even = eye[list(members)].sum(0)
-        rows += [even / 3.0, *((even + eye[e]) / 4.0 for e in members)]
+        rows += [(1.0 - u) * teams[a] + u * teams[b] for u in steps]
+    for members in combinations(range(tasks), 3):
+        even = teams[list(members)].sum(0)
+        rows += [even / 3.0, *((even + teams[t]) / 4.0 for t in members)]
     return rows
 
 
-def _draws(experts: int, n: int, streams: Streams) -> list[FloatArray]:
-    """Draw n points of the simplex, sparse and even ones in turn."""
-    rng = streams.stream("oracle", "draws")
-    return [rng.dirichlet(np.full(experts, _ALPHAS[i % len(_ALPHAS)])) for i in range(n)]
+def _draws(teams: FloatArray, n: int, streams: Streams) -> list[FloatArray]:
+    """Draw n points of the simplex, sparse and even ones in turn; teams as if of one expert."""
+    rng, (tasks, experts) = streams.stream("oracle", "draws"), teams.shape
+    alphas = [alpha * tasks / experts for alpha in _ALPHAS]
+    return [rng.dirichlet(np.full(experts, alphas[i % len(alphas)])) for i in range(n)]
 
 
-def _search(table: _Table, rows: int, experts: int, rng: np.random.Generator) -> None:
+def _search(table: _Table, rows: int, teams: FloatArray, rng: np.random.Generator) -> None:
     """Fill the table with proposals near the best merges so far, each for a fresh random mix.
 
-    A row serves all mixes near its own: fresh mixes cover the simplex and refine each other.
+    A row serves all mixes near its own: fresh mixes cover the simplex and refine each other. In
+    larger teams an expert's share is smaller, so steps are smaller and fewer outsiders move.
     """
-    first = len(table.weights)
+    first, thin = len(table.weights), len(teams) / teams.shape[1]
     while not table.full:
-        mix = _mix(experts, rng)
+        mix = _mix(len(teams), rng)
         done = (len(table.weights) - first) / (rows - first)
-        table.add(_propose(table.best(mix, _PARENTS), mix, _width(done), rng))
+        moving = np.where(mix @ teams > 0.0, _MOVED_ACTIVE, _MOVED_OTHER * thin)
+        width = _width(done) * math.sqrt(thin)
+        table.add(_propose(table.best(mix, _PARENTS), moving, width, rng))
 
 
 def _width(done: float) -> float:
@@ -163,12 +187,12 @@ def _mix(tasks: int, rng: np.random.Generator) -> FloatArray:
 
 
 def _propose(
-    parents: list[FloatArray], mix: FloatArray, width: float, rng: np.random.Generator
+    parents: list[FloatArray], moving: FloatArray, width: float, rng: np.random.Generator
 ) -> FloatArray:
-    """Blend two good merges and disturb some coordinates, mostly those of the mix's own experts."""
+    """Blend two good merges and disturb each coordinate with the chance `moving`, (E,)."""
     a, b = (parents[int(i)] for i in rng.integers(len(parents), size=2))
     u = rng.random()
-    moved = rng.random(len(a)) < np.where(mix > 0.0, _MOVED_ACTIVE, _MOVED_OTHER)
+    moved = rng.random(len(a)) < moving
     # Cut at zero: good merges are sparse, and folding noise back would fill every coordinate.
     point = np.maximum(u * a + (1.0 - u) * b + rng.normal(0.0, width, len(a)) * moved, 0.0)
     blended: FloatArray = point / point.sum() if point.sum() > 0.0 else a

@@ -1,8 +1,10 @@
 """Merge-aware training: dense phase, branch phase with merged steps, router phase.
 
-From one common dense model, task t's items train expert t; in a share `aware` of the steps a
-random slot (1-3 tasks, random mix) is served by ONE merged expert with w = mix and the gradient
-flows through the merge, so that averages of experts work as models.
+From one common dense model, task t's items train its experts: t, and with several per task t + M,
+t + 2M and so on, each on its own part of the task's items. In a share `aware` of the steps a random
+slot (1-3 tasks, random mix) is served by ONE merged expert with w = mix, a task's share spread at
+random over its experts, and the gradient flows through the merge, so that averages of experts work
+as models.
 
 Source: Branch-Train-MiX (Sukhbaatar et al. 2024, arXiv 2403.07816) for branches and router; SMEAR
 (Muqeeth et al. 2023, arXiv 2306.03745) and Lory (Zhong et al. 2024, arXiv 2405.03133) for
@@ -110,7 +112,8 @@ class _Training:
     def __init__(self, recipe: Recipe, suite: Suite, progress: Progress) -> None:
         streams = Streams(recipe.seed)
         self.recipe, self.progress = recipe, progress
-        self.tasks = len(suite.tasks)
+        self.tasks, self.experts = len(suite.tasks), suite.shape(recipe).experts
+        self.parts = self.experts // self.tasks  # of a task's items, one per expert
         init = torch.Generator().manual_seed(streams.integer("moe", "init"))
         self.draws = torch.Generator().manual_seed(streams.integer("moe", "batches"))
         self.model = Encoder(suite.shape(recipe), init).train()
@@ -134,7 +137,7 @@ class _Training:
             self.others, lr=self.recipe.dense_lr, weight_decay=0.01, fused=True
         )
         for step in self._steps("dense", steps, optimiser):
-            inputs, labels = self._all_tasks()
+            inputs, labels = self._all_parts()
             self._descend(
                 optimiser,
                 functional.cross_entropy(self.model(inputs, Dense()).logits, labels),
@@ -142,7 +145,7 @@ class _Training:
             )
 
     def _branch(self) -> None:
-        """Train one expert per task, sometimes through a merge."""
+        """Train every expert on its own items, sometimes through a merge."""
         steps = self.recipe.branch_steps
         groups: list[dict[str, Any]] = [
             {"params": self.others},
@@ -159,7 +162,7 @@ class _Training:
         """Train the routers alone."""
         optimiser = torch.optim.AdamW(self.routers, lr=_ROUTER_LR, weight_decay=0.0, fused=True)
         for step in self._steps("router", self.recipe.router_steps, optimiser):
-            inputs, _ = self._all_tasks()
+            inputs, _ = self._all_parts()
             self._descend(optimiser, self._provenance(inputs, self.model(inputs, Group())), step)
 
     def _steps(self, stage: str, total: int, optimiser: torch.optim.Optimizer) -> Iterable[int]:
@@ -188,16 +191,17 @@ class _Training:
         torch.nn.utils.clip_grad_norm_(self.others, 1.0)
         optimiser.step()
 
-    def _all_tasks(self) -> tuple[Tensor, Tensor]:
-        """Draw `batch` items of every task, tasks in order: E equal groups."""
-        n = self.labels.shape[1]
-        rows = torch.randint(n, (self.tasks, self.recipe.batch), generator=self.draws)
-        task = torch.arange(self.tasks)[:, None]
+    def _all_parts(self) -> tuple[Tensor, Tensor]:
+        """Draw `batch` items for every expert from its own part, experts in order: E groups."""
+        n = self.labels.shape[1] // self.parts
+        rows = torch.randint(n, (self.experts, self.recipe.batch), generator=self.draws)
+        expert = torch.arange(self.experts)[:, None]
+        task, rows = expert % self.tasks, rows * self.parts + expert // self.tasks
         return self.inputs[task, rows].flatten(0, 1), self.labels[task, rows].flatten()
 
     def _branch_loss(self) -> Tensor:
-        """Score every task on its own expert, and teach the routers where tokens came from."""
-        inputs, labels = self._all_tasks()
+        """Score every expert on its own items, and teach the routers where tokens came from."""
+        inputs, labels = self._all_parts()
         answer = self.model(inputs, Group())
         loss = functional.cross_entropy(answer.logits, labels)
         return loss + _PROVENANCE * self._provenance(inputs, answer)
@@ -208,16 +212,24 @@ class _Training:
         active = active[: int(torch.randint(1, 4, (), generator=self.draws))]
         mix = torch.rand(len(active), generator=self.draws) + _MIX_FLOOR
         mix = mix / mix.sum()
-        counts = (mix * (self.recipe.batch * self.tasks / 2)).round().long().clamp_min(1)
+        counts = (mix * (self.recipe.batch * self.experts / 2)).round().long().clamp_min(1)
         task = active.repeat_interleave(counts)
         rows = torch.randint(self.labels.shape[1], (len(task),), generator=self.draws)
-        weights = torch.zeros(self.tasks).index_copy_(0, active, mix)
-        answer = self.model(self.inputs[task, rows], Mixed(weights))
+        weights = torch.zeros(self.parts, self.tasks)
+        weights[:, active] = mix * self._spread(len(active))
+        answer = self.model(self.inputs[task, rows], Mixed(weights.flatten()))
         return functional.cross_entropy(answer.logits, self.labels[task, rows])
+
+    def _spread(self, tasks: int) -> Tensor:
+        """Draw how the experts of each task share it, evenly from the simplex, (parts, tasks)."""
+        if self.parts == 1:
+            return torch.ones(1, tasks)
+        gaps = -torch.rand(self.parts, tasks, generator=self.draws).clamp_min(1e-12).log()
+        return gaps / gaps.sum(0)
 
     def _provenance(self, inputs: Tensor, answer: Answer) -> Tensor:
         """Return the loss of guessing each real token's branch, summed over layers."""
-        own = torch.arange(self.tasks).repeat_interleave(len(inputs) // self.tasks)
+        own = torch.arange(self.experts).repeat_interleave(len(inputs) // self.experts)
         tokens = self.model.shape.kind == "tokens"
         loss = torch.zeros(())
         for router in answer.router:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.moe.cards import InputKind, ModelShape
-from sim.errors import ShapeError
+from sim.errors import InputError, ShapeError
 
 if TYPE_CHECKING:
     from agents.moe.recipe import Recipe
@@ -64,14 +64,24 @@ class Suite:
     service: Split
 
     def shape(self, recipe: Recipe) -> ModelShape:
-        """Return the model sizes for this suite: one expert per task."""
+        """Return the model sizes for this suite.
+
+        Raises:
+            InputError: The recipe's experts cannot be shared out evenly among the tasks.
+        """
+        tasks = len(self.tasks)
+        experts = tasks if recipe.experts is None else recipe.experts
+        if experts % tasks:
+            raise InputError(
+                f"recipe.experts: expected a multiple of the suite's {tasks} tasks, found {experts}"
+            )
         return ModelShape(
             kind=self.kind,
             vocab=self.vocab,
             patch=self.patch,
             tokens=self.tokens,
             classes=self.classes,
-            experts=len(self.tasks),
+            experts=experts,
             layers=recipe.layers,
             heads=recipe.heads,
             d_model=recipe.d_model,

@@ -181,6 +181,7 @@ def test_a_recipe_survives_its_card() -> None:
         ("clusters", 256, "recipe.clusters: expected at most 255, found 256"),
         ("name", "../x", "recipe.name: expected lower-case letters"),
         ("seed", -1, "recipe.seed: expected >= 0, found -1"),
+        ("experts", 0, "recipe.experts: expected at least 1, or None, found 0"),
     ],
 )
 def test_a_recipe_out_of_range_is_refused(field: str, value: object, message: str) -> None:

@@ -26,7 +26,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[Recipe, Suite]:
 
 
 def test_every_suite_is_tested() -> None:
-    assert set(SMALL) == set(SUITES) == set(RECIPES)
+    assert set(SMALL) == set(SUITES) == {r.suite for r in RECIPES.values()}
 
 
 def test_sizes_are_as_ordered(pair: tuple[Recipe, Suite]) -> None:
@@ -43,6 +43,14 @@ def test_sizes_are_as_ordered(pair: tuple[Recipe, Suite]) -> None:
         assert labels[items] == split.labels[1, 0]
         assert task[items - 1] == 0
         assert task[items] == 1
+
+
+def test_experts_are_shared_out_evenly(pair: tuple[Recipe, Suite]) -> None:
+    recipe, suite = pair
+    assert suite.shape(recipe).experts == 8
+    assert suite.shape(replace(recipe, experts=24)).experts == 24
+    with pytest.raises(InputError, match=r"recipe\.experts: expected a multiple of .* 8 tasks"):
+        suite.shape(replace(recipe, experts=12))
 
 
 def test_equal_recipes_give_equal_data(pair: tuple[Recipe, Suite]) -> None:

@@ -70,7 +70,7 @@ def test_experts_are_tied_until_they_branch(recipe: Recipe) -> None:
 
 def test_provenance_counts_real_tokens_only(recipe: Recipe, trained: Trained) -> None:
     training = _Training(recipe, trained.suite, lambda *call: None)
-    inputs, _ = training._all_tasks()
+    inputs, _ = training._all_parts()
     answer = training.model(inputs, Group())
     expected = 0.0
     for router in (r.detach() for r in answer.router):
@@ -82,6 +82,38 @@ def test_provenance_counts_real_tokens_only(recipe: Recipe, trained: Trained) ->
         ]
         expected += sum(losses) / len(losses)
     assert float(training._provenance(inputs, answer).detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_each_expert_of_a_task_has_its_own_part_of_its_items(recipe: Recipe) -> None:
+    from agents.moe.suites import load
+
+    many = replace(recipe, experts=24)
+    training = _Training(many, load(many), lambda *call: None)
+    ids = torch.arange(8 * many.train_items).view(8, many.train_items)  # stand for the items
+    training.inputs, training.labels = ids, ids
+    drawn, labels = training._all_parts()
+    assert torch.equal(drawn, labels)
+    for e, group in enumerate(drawn.view(24, many.batch)):
+        assert set((group // many.train_items).tolist()) == {e % 8}
+        assert set((group % many.train_items % 3).tolist()) == {e // 8}
+
+
+def test_a_slot_spreads_each_task_over_its_experts(recipe: Recipe) -> None:
+    from agents.moe.suites import load
+
+    many = replace(recipe, experts=16)
+    training = _Training(many, load(many), lambda *call: None)
+    spread = training._spread(500)
+    assert spread.shape == (2, 500)
+    torch.testing.assert_close(spread.sum(0), torch.ones(500))
+    assert float(spread[0].mean()) == pytest.approx(0.5, abs=0.05)
+    assert float(spread[0].var()) == pytest.approx(1 / 12, rel=0.2)  # even on two experts
+    assert bool(training._slot_loss().isfinite())
+    moe = training.model.layers()[0].moe
+    training._slot_loss().backward()  # type: ignore[no-untyped-call]
+    touched = moe.w1.grad.abs().amax((1, 2)).view(2, 8) > 0.0
+    assert torch.equal(touched[0], touched[1])
+    assert 1 <= int(touched[0].sum()) <= 3
 
 
 def test_divergence_is_an_error_not_a_model(recipe: Recipe) -> None:
