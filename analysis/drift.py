@@ -43,14 +43,20 @@ class Changes:
     node: IntArray  # (C,)
     slot: IntArray  # (C,)
     begin: IntArray  # (C,), slot of the node's change before, 0 for the first
-    end: IntArray  # (C,), slot of the node's next change, or the number of slots
+    end: IntArray  # (C,), slot of the node's next change, or the slots that arrivals reach into
 
     def __len__(self) -> int:
         return len(self.node)
 
 
 def changes(drift: Table, nodes: list[int], length: int) -> Changes:
-    """Return the true changes of some nodes in a run of `length` slots."""
+    """Return the true changes of some nodes.
+
+    Args:
+        drift: The table of a Record.
+        nodes: Nodes that count.
+        length: Slots that arrivals reach into; later ones serve a handful and tell nothing.
+    """
     kept = (drift["kind"] == _TRUE) & np.isin(drift["node"], nodes)
     pairs = np.unique(np.stack((drift["node"][kept], drift["slot"][kept])).astype(np.int64), axis=1)
     node, slot = pairs[0], pairs[1]
@@ -155,7 +161,7 @@ def aligned(found: Changes, slots: Table, before: int = BEFORE, after: int = 40)
     return out
 
 
-def drift_facts(drift: Table, slots: Table, nodes: list[int]) -> dict[str, float]:
+def drift_facts(drift: Table, slots: Table, nodes: list[int], length: int) -> dict[str, float]:
     """Return a trial's answer to its changes; NaN where nothing changed or nothing can tell.
 
     `drift_missed` is a share of the changes, `drift_delay_slots` a mean over those detected,
@@ -169,12 +175,13 @@ def drift_facts(drift: Table, slots: Table, nodes: list[int]) -> dict[str, float
         drift: The table of a Record, or an empty dict.
         slots: The table of a Record, or an empty dict.
         nodes: Routed nodes.
+        length: Slots that arrivals reach into.
     """
     out = dict.fromkeys(_NAMES, math.nan)
     if not drift or not slots:
         return out
     mine = np.isin(slots["node"], nodes) & (slots["served"] > 0)
-    found = changes(drift, nodes, int(slots["slot"].max(initial=-1)) + 1)
+    found = changes(drift, nodes, length)
     node, slot = detections(drift, nodes)
     if not len(found) and not len(node):
         return out

@@ -29,6 +29,14 @@ def mean(values: AnyArray) -> float:
     return float(kept.mean()) if len(kept) else math.nan
 
 
+def arrival_slots(meta: Mapping[str, Any]) -> int:
+    """Count the slots that arrivals reach into.
+
+    A later slot serves a handful of late ones, whose mix and mean say nothing.
+    """
+    return math.ceil(float(meta["duration_s"]) / float(meta["slot_s"]) - 1e-9)
+
+
 def quality(tables: Tables, meta: Mapping[str, Any], routed: list[int]) -> dict[str, float]:
     """Return regret and context error over node-slots of routed nodes with service.
 

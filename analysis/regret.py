@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from analysis.quality import arrival_slots
 from analysis.stats import Interval, t_interval, t_quantile
 from analysis.summary import routed_nodes
 
@@ -173,8 +174,7 @@ def _per_slot(name: str, slots: Table, meta: Mapping[str, Any], least: int) -> F
     total, count = _sums(slot, values, length)
     mean: FloatArray = np.full(length, np.nan)
     np.divide(total, count, out=mean, where=count > 0.0)
-    # after the last arrival a slot serves a handful, whose mix says nothing of the estimate
-    mean[math.ceil(float(meta["duration_s"]) / float(meta["slot_s"]) - 1e-9) :] = np.nan
+    mean[arrival_slots(meta) :] = np.nan
     return mean
 
 

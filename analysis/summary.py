@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.drift import drift_facts
-from analysis.quality import quality
+from analysis.quality import arrival_slots, quality
 from sim.records import DROPS, Table, Tables
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
     out |= _latency(requests)
     out |= _usefulness(requests, float(meta["duration_s"]))
     out |= quality(tables, meta, routed)
-    out |= drift_facts(tables.get("drift", {}), tables.get("slots", {}), routed)
+    drift, slots = tables.get("drift", {}), tables.get("slots", {})
+    out |= drift_facts(drift, slots, routed, arrival_slots(meta))
     out |= memory_totals(tables.get("memory", {}), routed, float(meta["end_s"]))
     out |= _work(tables, meta, routed, out.pop("useful"))
     out["stable"] = not unstable

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.drift import aligned, changes, delays, detections
+from analysis.quality import arrival_slots
 from analysis.queries import curves_table, drift_table, drifts
 from analysis.regret import Curve, curve, part_means, parts
 from analysis.summary import routed_nodes
@@ -97,7 +98,7 @@ def _lesson(ctx: Context, trial: Trial, longest: int) -> Lesson:
     known = [by for by, _ in BY if by in slots]
     noticed = drift_table(ctx.run, trial)
     routed = routed_nodes(meta)
-    found = changes(noticed, routed, int(meta["slots"]))
+    found = changes(noticed, routed, arrival_slots(meta))
     node, slot = detections(noticed, routed)
     looks = bool(len(node)) or bool(np.isfinite(slots["context_tv"]).any())
     return Lesson(

@@ -33,6 +33,7 @@ class Shape:
     load: float = 0.6
     axes: tuple[dict[str, str], ...] = ({},)
     fault: bool = True
+    drift: bool = True
     name: str = "synthetic"
     failed: bool = False
 
@@ -228,10 +229,10 @@ def _decisions(shape, policy, luck):
 def _drift(shape, policy):
     """Every node changes half way; the learner sees it two slots later, and once for nothing."""
     half, nodes = shape.slots // 2, list(range(shape.edges))
-    rows = [(half, node, 0) for node in nodes]
-    if policy == "tanbr":
+    rows = [(half, node, 0) for node in nodes if shape.drift]
+    if policy == "tanbr" and shape.drift:
         rows += [(half + 2 + node, node, 1 + node % 2) for node in nodes] + [(3, 0, 2)]
-    slot, node, kind = zip(*rows, strict=True)
+    slot, node, kind = zip(*rows, strict=True) if rows else ((), (), ())
     return _typed("drift", slot=slot, node=node, kind=kind)
 
 

@@ -116,7 +116,7 @@ def test_aligned_regret_is_the_mean_over_nodes_and_leaves_neighbours_out() -> No
 def test_the_facts_of_a_trial_by_hand() -> None:
     lost = [0.10] * 20 + [0.50] * 6 + [0.10] * 24
     table = drift((20, 0, "true"), (20, 1, "true"), (23, 0, "detected"), (5, 1, "alarm"))
-    found = drift_facts(table, slots(lost, [0.1] * 20 + [0.5] * 30, tv=0.1), [0, 1])
+    found = drift_facts(table, slots(lost, [0.1] * 20 + [0.5] * 30, tv=0.1), [0, 1], 50)
     assert found == {
         "drift_changes": 2.0, "drift_delay_slots": 3.0, "drift_missed": 0.5,
         "drift_false_per_1000": 10.0, "drift_recovered": 0.5,
@@ -126,24 +126,33 @@ def test_the_facts_of_a_trial_by_hand() -> None:
 
 def test_a_policy_that_does_not_look_misses_nothing() -> None:
     lost = [0.1] * 60
-    found = drift_facts(drift((20, 0, "true")), slots(lost), [0])
+    found = drift_facts(drift((20, 0, "true")), slots(lost), [0], 60)
     assert math.isnan(found["drift_missed"])
     assert math.isnan(found["drift_false_per_1000"])
     assert found["drift_recovery_slots"] == 0.0
-    looks = drift_facts(drift((20, 0, "true")), slots(lost, tv=0.2), [0])
+    looks = drift_facts(drift((20, 0, "true")), slots(lost, tv=0.2), [0], 60)
     assert looks["drift_missed"] == 1.0
     assert math.isnan(looks["drift_delay_slots"])
 
 
 def test_a_steady_world_has_false_alarms_at_most() -> None:
-    found = drift_facts(drift((20, 0, "alarm")), slots([0.1] * 50), [0])
+    found = drift_facts(drift((20, 0, "alarm")), slots([0.1] * 50), [0], 60)
     assert found["drift_false_per_1000"] == 20.0
     assert math.isnan(found["drift_recovered"])
-    nothing = drift_facts(drift(), slots([0.1] * 50, tv=0.1), [0])
+    nothing = drift_facts(drift(), slots([0.1] * 50, tv=0.1), [0], 60)
     assert all(math.isnan(value) for value in nothing.values())
-    assert all(math.isnan(value) for value in drift_facts({}, {}, [0]).values())
+    assert all(math.isnan(value) for value in drift_facts({}, {}, [0], 9).values())
 
 
 def test_slots_are_written_as_slots() -> None:
     assert BY_KEY["drift_delay_slots"].pair(7.25, 0.5) == "7.2 ± 0.5 slots"
     assert BY_KEY["drift_recovery_slots"].text(0.0) == "0 slots"
+
+
+def test_slots_after_the_last_arrival_tell_nothing() -> None:
+    lost = [0.1] * 20 + [0.5] * 8 + [0.1] * 32
+    table = drift((20, 0, "true"))
+    assert drift_facts(table, slots(lost), [0], 60)["drift_recovery_slots"] == 8.0
+    cut = drift_facts(table, slots(lost), [0], 30)
+    assert cut["drift_recovered"] == 0.0
+    assert np.isnan(aligned(changes(table, [0], 30), slots(lost))[30:]).all()

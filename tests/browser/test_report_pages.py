@@ -16,7 +16,7 @@ READY = """() => [...document.querySelectorAll('.figure')].every(
 PANELS = {
     "index": {},
     "compare": {"pareto": 6, "forest": 4, "sweep": 3},
-    "regret": {"cumulative": 24, "context": 8},
+    "regret": {"cumulative": 25, "where": 1, "parts": 9, "around": 4, "context": 9},
     "memory": {"stack": 4, "footprint": 6},
     "requests": {"tail": 3, "time": 3, "waterfall": 3},
     "nodes": {"heat": 2, "map": 3},
@@ -164,6 +164,16 @@ def test_the_csv_of_a_heat_map_and_its_guard(browser, report) -> None:
         assert rows[1][0] == "edge-0"
         tab.evaluate("document.getElementById('figure-heat')._fullData[0].y[0] = '=1+1'")
         assert "'=1+1" in tab.evaluate("moedge.csv(document.getElementById('figure-heat'))")
+
+
+def test_a_legend_of_many_rows_leaves_the_figure_free(browser, report) -> None:
+    overlap = """id => { const n = document.getElementById('figure-' + id);
+        return n.querySelector('g.legend').getBoundingClientRect().bottom
+            - n.getBoundingClientRect().top - n._fullLayout._size.t; }"""
+    with opened(browser, report, "regret", width=420) as tab:
+        tab.wait_for_timeout(300)  # the figure is drawn again with more room
+        for panel in ("cumulative", "parts"):
+            assert tab.evaluate(overlap, panel) <= 0.0
 
 
 def test_a_heading_sorts_the_table(browser, report) -> None:
