@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sim.arrays import FloatArray
     from sim.ports import Calibration
 
+_DIGITS = 12  # two points that agree so far are one
 PLAIN_EXPERTS = 8  # more than these make a tree too deep to grow within a run
 
 
@@ -46,7 +47,8 @@ class Space:
         """
         if self.groups is None:
             return merges
-        return np.unique(merges @ (self.groups > 0.0).T.astype(np.float64), axis=0)
+        members = (self.groups > 0.0).T.astype(np.float64)
+        return np.unique((merges @ members).round(_DIGITS), axis=0)
 
 
 class SpaceParams(Protocol):
