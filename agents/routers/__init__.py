@@ -17,6 +17,7 @@ ROUTERS = Registry(
         "neural-ts": "agents.routers.bandits.neural_ts:NeuralTS",
         "nucb": "agents.routers.bandits.nucb:Nucb",
         "random": "agents.routers.static:RandomWeights",
+        "reinforce": "agents.routers.reinforce:Reinforce",
         "rff-ucb": "agents.routers.bandits.rff_ucb:RffUcb",
         "single": "agents.routers.static:BestSingle",
         "smear": "agents.routers.blend:Smear",
