@@ -18,7 +18,11 @@ LIMIT_S = {"quickstart": 30.0}
 
 
 def test_the_promised_ones_are_there():
-    promised = "common-job flash-crowd memory-starved metro node-failure paper quickstart"
+    promised = (
+        "common-job delayed-feedback drift-abrupt drift-gradual flash-crowd interactive"
+        " large-batch many-experts memory-limited memory-starved metro new-task node-failure"
+        " paper quickstart recurring scarce-labels"
+    )
     assert list(LIBRARY) == promised.split()
 
 
