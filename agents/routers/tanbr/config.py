@@ -70,6 +70,7 @@ class TanbrParams(ContextParams):
     c: float = limited(0.1, 1e-6)
     nu: float = limited(1.0, 1e-6)
     rho: float = limited(0.0, 0.0, 0.999999)  # 0: 2^(-1/(K-1)), the shrinking of the cells
+    start_depth: int = limited(0, 0, 12)  # the tree starts with 2^depth cells
     max_leaves: int = limited(600, 1, 100_000)
     max_active: int = limited(0, 0)  # most experts in a merge, 0: all
     polish: int = limited(32, 0, 4096)  # points per round of local search, 0: off

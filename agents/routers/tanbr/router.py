@@ -92,7 +92,7 @@ class Tanbr:
         p = self.params
         self.learner.copy(row, self.template)
         self.ledger.restart(row, hurry=not p.warm_start)
-        self.ledger.new_cells += [(row, cell) for cell in self.trees[row].restart(0)]
+        self.ledger.new_cells += [(row, cell) for cell in self.trees[row].restart(p.start_depth)]
         self.mix.restart(row)
         self.cusum.restart(row)
         self.watch.restart(row)
