@@ -295,26 +295,38 @@ def _axes(axes: Mapping[str, Any]) -> str:
 
 
 def _targets(ctx: Context) -> str:
-    """Return the scenario's `assert:` limits against every policy, with ticks."""
+    """Return the scenario's `assert:` limits: a row per policy, a column per limit."""
     found = ctx.run.asserts
     if not found:
         return ""
-    items = "".join(
-        f'<li><span class="mark {"better" if item.get("kept") else "worse"}">'
-        f"{'✓' if item.get('kept') else '✗'}</span>{_who(ctx, item)}"
-        f"<code>{esc(item.get('text', ''))}</code> "
-        f'<span class="same">found {esc(item.get("found", "-"))}</span></li>'
-        for item in found
+    limits = list(dict.fromkeys(str(item.get("text", "")) for item in found))
+    rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for item in found:
+        who = str(item.get("policy", "")), str(item.get("cell", ""))
+        rows.setdefault(who, {})[str(item.get("text", ""))] = item
+    head = "".join(f"<th><code>{esc(text)}</code></th>" for text in limits)
+    body = "".join(
+        f"<tr><td>{_who(ctx, *who)}</td>{''.join(_held(mine.get(text)) for text in limits)}</tr>"
+        for who, mine in rows.items()
     )
     kept = sum(bool(item.get("kept")) for item in found)
-    return card(f"Targets: {kept} of {len(found)} kept", f'<ul class="ticks">{items}</ul>')
+    inner = (
+        f'<div class="scroll"><table><thead><tr><th>Policy</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+    return card(f"Targets: {kept} of {len(found)} kept", inner)
 
 
-def _who(ctx: Context, item: Mapping[str, Any]) -> str:
-    policy = str(item.get("policy", ""))
+def _held(item: Mapping[str, Any] | None) -> str:
+    if item is None:
+        return "<td>-</td>"
+    mark, word = ("✓", "better") if item.get("kept") else ("✗", "worse")
+    return f'<td><span class="{word}">{mark}</span> {esc(item.get("found", "-"))}</td>'
+
+
+def _who(ctx: Context, policy: str, cell: str) -> str:
     mark = ctx.swatch(policy) if policy in ctx.looks else ""
-    cell = f" ({esc(item['cell'])})" if item.get("cell") else ""
-    return f'<span class="for">{mark}{esc(policy)}{cell}</span>'
+    return f"{mark}{esc(policy)}{f' ({esc(cell)})' if cell else ''}"
 
 
 def _assumed(ctx: Context, case: Case) -> str:
