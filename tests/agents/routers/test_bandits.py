@@ -12,7 +12,7 @@ from agents.conformance import example_setup
 from agents.routers import ROUTERS
 from agents.routers.bandits.clouds import draw_cloud, draw_flop
 from agents.routers.context import ContextParams, MixEstimate
-from agents.routers.landscapes import Arena, Game, draw, setup_for
+from agents.routers.landscapes import Arena, Game, draw, play, setup_for
 from sim.errors import InputError, UnknownName
 from sim.plans import Merged, Single, TopK, uniform
 from tests.agents.routers.talk import context, told
@@ -342,3 +342,13 @@ def test_unknown_and_wild_parameters_are_refused(name):
         small(name, candidate=3)
     with pytest.raises(InputError, match=f"router {name}: candidates: expected an integer"):
         small(name, candidates=0)
+
+
+@pytest.mark.parametrize("name", ["neural-ts", "nucb", "rff-ucb"])
+@pytest.mark.parametrize("pooled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_smooth_landscape_is_learned(name, pooled):
+    """A bump with moving mixes: after a hundred slots far better than the plain average."""
+    lands, game = [draw("bump", 4, 4, seed) for seed in (1, 2)], Game(150, pooled=pooled)
+    played = play(ROUTERS.load(name), lands, game, 7, {"warm_start": False})
+    fixed = play(ROUTERS.load("uniform"), lands, game, 7)
+    assert played.regret[:, 100:].sum() <= 0.4 * fixed.regret[:, 100:].sum()
