@@ -202,11 +202,20 @@ def minded_worlds(draw: st.DrawFn) -> World:
         if draw(st.booleans())
     )
     streams = [minds.poisson(draw(st.sampled_from([5.0, 60.0])), at=i) for i in range(count)]
+    links = [link for i in range(count - 1) for link in worlds.both_ways(i, i + 1, 2 * i)]
+    cuts = tuple(
+        FaultSpec("link-down", link.id, mtbf_s=1.0, mttr_s=0.3)
+        for link in links
+        if draw(st.booleans())
+    )
+    via = draw(st.sampled_from([None, 0]))
     return minds.world(
         nodes, streams, duration_s=4.0, seed=draw(st.integers(0, 99)),
         drain_s=draw(st.sampled_from([0.0, 5.0])), slot_s=draw(st.sampled_from([0.25, 1.0])),
-        faults=crashes, decision_delay_slots=draw(st.integers(0, 2)),
-        feedback=FeedbackSpec(draw(st.sampled_from([0.0, 0.4])), draw(st.sampled_from([0.5, 1.0]))),
+        faults=crashes + cuts, decision_delay_slots=draw(st.integers(0, 2)), links=tuple(links),
+        feedback=FeedbackSpec(
+            draw(st.sampled_from([0.0, 0.4])), draw(st.sampled_from([0.5, 1.0])), via, 1e4, 1e2
+        ),
     )  # fmt: skip
 
 
@@ -235,6 +244,15 @@ def check_memory(record: Record) -> None:
             assert not settled or sum(held.values()) <= node["memory_bytes"]
 
 
+def check_audits(seen: minds.Seen, world: World) -> None:
+    """Every audit is heard, lost, or one that a host still waits for; only a judge takes bytes."""
+    counts, links = seen.record.meta["audits"], seen["links"]
+    blocks = seen.hosts[0]._host._blocks  # type: ignore[attr-defined]
+    waiting = sum(len(block._pending._held) for block in blocks)
+    assert counts["begun"] == counts["heard"] + counts["lost"] + waiting
+    assert links["sent_bytes"].sum() == 0.0 or world.feedback.via == 0
+
+
 def check_nothing_is_stuck(record: Record) -> None:
     """No batch waits for experts, or for another batch, for ever."""
     table = record.tables["requests"]
@@ -252,6 +270,7 @@ def test_the_laws_hold_with_a_model(world: World) -> None:
     check_plans(seen.record)
     check_nothing_is_stuck(seen.record)
     check_memory(seen.record)
+    check_audits(seen, world)
 
 
 def test_a_policy_pays_for_its_own_work() -> None:
