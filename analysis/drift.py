@@ -167,9 +167,9 @@ def drift_facts(drift: Table, slots: Table, nodes: list[int], length: int) -> di
     `drift_missed` is a share of the changes, `drift_delay_slots` a mean over those detected,
     `drift_false_per_1000` per thousand node-slots with service. Delay, misses and false alarms
     are NaN for a policy that keeps no estimate of the mix and never reported anything: it does not
-    look. `drift_recovery_slots` is the median over the changes that can be measured, those that
-    did not recover counted as longest (NaN when these are half or more); `drift_recovered` is the
-    share that did.
+    look. `drift_recovery_slots` is the median over the changes that can be measured; a change that
+    did not recover counts as all the slots that it was watched for, so where `drift_recovered`,
+    the share that did, is low, it is a lower bound.
 
     Args:
         drift: The table of a Record, or an empty dict.
@@ -191,7 +191,7 @@ def drift_facts(drift: Table, slots: Table, nodes: list[int], length: int) -> di
             1000.0 * float(false_alarms(found, node, slot).sum()) / max(int(mine.sum()), 1)
         )
         out |= _noticed(delays(found, node, slot))
-    return out | _recovered(recoveries(found, slots))
+    return out | _recovered(recoveries(found, slots), found.end - found.slot)
 
 
 def _noticed(delay: FloatArray) -> dict[str, float]:
@@ -202,12 +202,12 @@ def _noticed(delay: FloatArray) -> dict[str, float]:
     }
 
 
-def _recovered(slots: FloatArray) -> dict[str, float]:
-    known = np.sort(slots[~np.isnan(slots)])
-    if not len(known):
+def _recovered(slots: FloatArray, watched: IntArray) -> dict[str, float]:
+    known = ~np.isnan(slots)
+    if not known.any():
         return {"drift_recovered": math.nan, "drift_recovery_slots": math.nan}
-    middle = 0.5 * (known[(len(known) - 1) // 2] + known[len(known) // 2])
+    least = np.where(np.isfinite(slots), slots, watched)[known]
     return {
-        "drift_recovered": float(np.isfinite(known).mean()),
-        "drift_recovery_slots": float(middle) if math.isfinite(middle) else math.nan,
+        "drift_recovered": float(np.isfinite(slots[known]).mean()),
+        "drift_recovery_slots": float(np.median(least)),
     }

@@ -257,7 +257,7 @@ METRICS: tuple[Metric, ...] = (
         "Recovery time",
         "slots",
         "lower",
-        "slots until ten served slots lose what was usual before the change, median",
+        "slots until regret is what it was before the change, median; a lower bound if few do",
     ),
     Metric(
         "decision_share",

@@ -122,9 +122,12 @@ def task_counts(requests: Table, slot_s: float, counted: BoolArray) -> tuple[Int
     start = requests["t_start_s"][kept]
     bounds = np.arange(1, int(start.max(initial=0.0) / slot_s) + 2) * slot_s
     slot = np.searchsorted(bounds, start, side="right")
-    key = np.stack((slot, requests["server"][kept], requests["task"][kept])).astype(np.int64)
-    found, count = np.unique(key, axis=1, return_counts=True)
-    return found[0], found[1], found[2], count.astype(np.int64)
+    node = requests["server"][kept].astype(np.int64)
+    task = requests["task"][kept].astype(np.int64)
+    nodes, tasks = int(node.max(initial=0)) + 1, int(task.max(initial=0)) + 1
+    key, count = np.unique((slot * nodes + node) * tasks + task, return_counts=True)
+    at, task = np.divmod(key, tasks)
+    return at // nodes, at % nodes, task, count.astype(np.int64)
 
 
 def floor_of(rows: Table, counted: tuple[AnyArray, ...]) -> FloatArray:

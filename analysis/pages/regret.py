@@ -241,10 +241,10 @@ def _answers(ctx: Context, made: Sequence[Lessons]) -> list[Html]:
         "change; delay is a mean over the changes detected, and one slot passes at least before a "
         "router can see anything. False: no change in the 30 slots before, per 1000 node-slots "
         "with service. Recovered: from that slot on ten served slots lose on average no more than "
-        "the twenty before the change, plus 2 points; time is the median, those that did not "
-        "recover counted as longest (a dash: half or more did not). A plan that never changes "
-        "recovers where the new mix happens to suit it. A dash under noticing: the policy does "
-        "not look. Means over seeds ± half of the 95 % interval."
+        "the twenty before the change, plus 2 points; time is the median, and a change that did "
+        "not recover counts as all the slots that it was watched for, a lower bound. A plan that "
+        "never changes recovers where the new mix happens to suit it. A dash under noticing: the "
+        "policy does not look. Means over seeds ± half of the 95 % interval."
     )
     return [
         shown_when(
