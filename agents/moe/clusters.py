@@ -128,8 +128,9 @@ def _lloyd(points: FloatArray, centroids: FloatArray) -> FloatArray:
 
 def _means(points: FloatArray, label: IntArray, distances: FloatArray) -> FloatArray:
     """Return the mean of each cluster."""
-    far = iter(np.argsort(-distances.min(1), kind="stable"))
     clusters = distances.shape[1]
+    empty = (np.bincount(label, minlength=clusters) == 0).any()
+    far = iter(np.argsort(-distances.min(1), kind="stable") if empty else ())
     return np.stack(
         [
             points[label == v].mean(0) if (label == v).any() else points[next(far)]
