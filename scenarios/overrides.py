@@ -43,7 +43,7 @@ def split_axes(settings: Iterable[str]) -> tuple[list[str], dict[str, list[str]]
         if key in seen:
             raise InputError(f"--set {setting}: {key!r} is set twice")
         seen.add(key)
-        values = _split_commas(text)
+        values = split_commas(text)
         if len(values) == 1:
             fixed.append(setting)
         elif "" in values or len(set(values)) < len(values):
@@ -65,7 +65,8 @@ def split_setting(setting: str) -> tuple[str, str]:
     return key.strip(), text.strip()
 
 
-def _split_commas(text: str) -> list[str]:
+def split_commas(text: str) -> list[str]:
+    """Split a text at its commas, except those inside brackets or quotes."""
     parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote:

@@ -114,7 +114,8 @@ class Arena:
     Args:
         lands: One landscape per node.
         game: The rules.
-        seed: Of the mixes and the noise.
+        seed: Of the mixes and the noise; several: one per node, so that a node's world does not
+            depend on who else is in the block.
         after: Landscapes from `game.shift_at` on.
     """
 
@@ -122,14 +123,20 @@ class Arena:
         self,
         lands: Sequence[Landscape],
         game: Game,
-        seed: int,
+        seed: int | Sequence[int],
         after: Sequence[Landscape] | None = None,
     ) -> None:
         self.lands, self.game, self.after = lands, game, after
-        streams, n = Streams(seed), len(lands)
-        self._rngs = [streams.stream("arena", "noise", i) for i in range(n)]
+        n = len(lands)
+        worlds = [(seed, i) for i in range(n)] if isinstance(seed, int) else [(s, 0) for s in seed]
+        self._rngs = [Streams(s).stream("arena", "noise", i) for s, i in worlds]
         # (n, T), which mix of its landscape's pool rules
-        self.walk = np.stack([self._mix_walk(streams, i) for i in range(n)])
+        self.walk = np.stack(
+            [
+                self._mix_walk(Streams(s).stream("arena", "mix", i), len(land.mixes))
+                for (s, i), land in zip(worlds, lands, strict=True)
+            ]
+        )
         experts = lands[0].experts
         self.plans: list[Plan] = [uniform(experts)] * n
         self._since = [-1] * n
@@ -140,8 +147,7 @@ class Arena:
         self.points = np.zeros((n, game.slots, experts))
         self.alarms: list[tuple[int, int]] = []
 
-    def _mix_walk(self, streams: Streams, node: int) -> IntArray:
-        rng, pool = streams.stream("arena", "mix", node), len(self.lands[node].mixes)
+    def _mix_walk(self, rng: np.random.Generator, pool: int) -> IntArray:
         move = rng.random(self.game.slots) > self.game.stay
         fresh = rng.integers(0, pool, self.game.slots)
         last = np.maximum.accumulate(np.where(move, np.arange(self.game.slots), 0))

@@ -10,6 +10,7 @@ from sim.ports import Calibration
 from sim.rng import Streams
 
 if TYPE_CHECKING:
+    from agents.routers.landscapes.search import Effort
     from sim.arrays import FloatArray
 
 
@@ -43,6 +44,11 @@ class Landscape(Protocol):
 
     def reward(self, points: FloatArray) -> FloatArray:
         """Return the expected reward of merges per cluster, (..., K) to (..., V)."""
+        ...
+
+    @property
+    def effort(self) -> Effort:
+        """Return how hard the best merge must be searched."""
         ...
 
     def seeds(self) -> FloatArray:

@@ -67,6 +67,11 @@ class MergedNets:
         """Return V."""
         return int(self.mixes.shape[1])
 
+    @property
+    def effort(self) -> Effort:
+        """Return how hard the best merge is searched."""
+        return _EFFORT
+
     def reward(self, points: FloatArray) -> FloatArray:
         """Return the exact accuracy of merges per cluster, (..., K) to (..., V)."""
         flat = np.reshape(points, (-1, self.experts)).astype(np.float32)
@@ -110,7 +115,7 @@ def draw_mlp(experts: int, clusters: int, seed: int, mixes: int) -> MergedNets:
     ).graduates(shares)
     pool = rng.dirichlet(np.full(clusters, 0.6), mixes)
     land = MergedNets(weights, questions, answers, pool, np.zeros(mixes))
-    return replace(land, best=search_best(land, rng, _EFFORT))
+    return replace(land, best=search_best(land, rng))
 
 
 def shift_mlp(land: MergedNets, seed: int) -> MergedNets:
@@ -123,7 +128,7 @@ def shift_mlp(land: MergedNets, seed: int) -> MergedNets:
         questions=np.roll(land.questions, turn * size, axis=1),
         answers=np.roll(land.answers, turn * size),
     )
-    return replace(moved, best=search_best(moved, rng, _EFFORT))
+    return replace(moved, best=search_best(moved, rng))
 
 
 def _diets(experts: int, clusters: int, rng: np.random.Generator) -> FloatArray:

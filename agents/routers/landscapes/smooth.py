@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.routers.landscapes.search import search_best
+from agents.routers.landscapes.search import Effort, search_best
 from sim.rng import Streams
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class Smooth:
     def clusters(self) -> int:
         """Return V."""
         return len(self.optima)
+
+    @property
+    def effort(self) -> Effort:
+        """Return how hard the best merge is searched."""
+        return Effort()
 
     def reward(self, points: FloatArray) -> FloatArray:
         """Return the expected reward of merges per cluster, (..., K) to (..., V)."""
