@@ -76,7 +76,7 @@ class TanbrParams(ContextParams):
     polish: int = limited(32, 0, 4096)  # points per round of local search, 0: off
     anchors: bool = True  # after a warm start, its points are candidates beside the leaves
     groups: int = limited(0, -1, 4096)  # super-experts; 0: 8 for more than 8 experts, -1: off
-    grouping: str = "profile"  # how experts are put together: profile, usage
+    grouping: str = "usage"  # how experts are put together: usage, profile
     # the start, and changes of the plan
     warm_start: bool = True
     hysteresis: float = limited(0.1, 0.0)  # a change must gain this many times what its merge costs

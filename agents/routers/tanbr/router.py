@@ -273,7 +273,7 @@ class Tanbr:
             error = float(share @ (seen.reward[i] - surprise.mean[i]))
             alarmed[row] |= self.params.alarm and self.cusum.test(row, error, spread, noise)
             if self.params.rollback:
-                poor[row] |= self.watch.test(row, int(share.argmax()), reward, noise)
+                poor[row] |= self.watch.test(row, share, reward, noise)
             self._credit(row, int(seen.decided[i]))
             clusters = float((seen.count[i] > 0.0).sum())
             self.ledger.charge(row, self.learner.work_observe(row, clusters))

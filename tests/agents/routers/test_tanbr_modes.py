@@ -167,7 +167,7 @@ def many(experts=12, **params):
 def test_more_than_eight_experts_are_searched_in_groups_of_their_own():
     router = Tanbr(many())
     assert router.trees[0].experts == 8
-    np.testing.assert_array_equal(router.space.groups, group_experts(router.calibration, 8))
+    np.testing.assert_array_equal(router.space.groups, group_experts(router.calibration, 8, "usage"))
     plan = router.decide_block(context(0)).plans[0]
     weights = np.array(plan.weights)
     assert len(weights) == 12

@@ -127,14 +127,19 @@ def test_a_calm_world_sees_none(kind):
 # --- the watch itself ---
 
 
-def watched(rewards, saved_after, noise=0.02, bucket=0):
+def watched(rewards, saved_after, noise=0.02, unlike=0.0):
     watch, tree = Watch(1, 2, 3), Tree(3, 3, 8)
     tree.restart(0)
     found = []
     for slot, reward in enumerate(rewards):
         if slot == saved_after:
             watch.save(0, np.full(3, 1 / 3), tree)
-        if watch.test(0, bucket, reward, noise):
+        share = (
+            np.array([0.9, 0.1])
+            if slot < (saved_after or 99)
+            else np.array([0.9 - unlike, 0.1 + unlike])
+        )
+        if watch.test(0, share, reward, noise):
             found.append(slot)
             watch.leave(0)
     return found, watch
@@ -147,6 +152,12 @@ def test_a_single_poor_slot_is_forgiven():
 
 def test_a_bucket_that_was_hardly_seen_is_not_judged():
     assert watched([0.8] * 5 + [0.1] * 5, 5)[0] == []
+
+
+def test_a_mix_that_the_bucket_has_not_seen_is_not_judged():
+    rewards = [0.8] * 20 + [0.1] * 4
+    assert watched(rewards, 20, unlike=0.05)[0] == [21]
+    assert watched(rewards, 20, unlike=0.3)[0] == []
 
 
 def test_what_varied_before_may_vary_again():
