@@ -100,7 +100,7 @@ class Pulls:
         width = len(choice[0]) if choice else 0
         return {
             "what": np.array(what).reshape(-1, 4),
-            "choice": np.array(choice).reshape(-1, width),
+            "choice": np.array(choice).reshape(len(choice), width),
         }
 
     def restore(self, state: dict[str, AnyArray]) -> None:
