@@ -86,7 +86,7 @@ def played(
 
 def hct_per_mix(lands: Sequence[Landscape], game: Game) -> float:
     """Return the mean cumulative regret of HCT with one tree per distinct mix."""
-    params = {"context": False, "warm_start": False}
+    params = {"context": False}
     total = [
         play(lambda setup: PerMix(setup, "hct"), [land], game, 7, params).regret.sum()
         for land in lands
