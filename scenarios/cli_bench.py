@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agents.hosting.attempt import TrialFailure
     from agents.routers.bench import Contender, Job, Rules, Score
 
-HORIZON = 500  # about two minutes on one core with the default routers, landscapes and seeds
+HORIZON = 1000  # two to three minutes on one core with the default routers, landscapes and seeds
 _HEAD = ("router", "regret", "± sd", "late/slot", "slope", "95 % interval", "time", "")
 
 
