@@ -108,7 +108,13 @@ class Memory:
     def take(
         self, rows: IntArray, picks: IntArray, scale: FloatArray
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return float32 x (n', B, K), y (n', B, V) and precisions times `scale` (n', B, V)."""
+        """Return records as float32: x (..., n', B, K), y and scaled precisions (..., n', B, V).
+
+        Args:
+            rows: Nodes, (n',).
+            picks: Places in their rings, (..., n', B).
+            scale: Factor of a node's precisions, (n',).
+        """
         node = rows[:, None]
         weight = self.w[node, picks] * scale[:, None, None]
         parts = (self.x[node, picks], self.y[node, picks], weight)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sim.arrays import AnyArray, FloatArray, IntArray
 
 _DECAY, _DECAY_SQUARED, _TINY = 0.9, 0.999, 1e-8  # Adam
+_CHUNK = 10  # gradient steps whose records are fetched at once
 _PULL = 1e-2  # strength of the pull to the start, over the number of records
 
 
@@ -135,17 +136,18 @@ class Nets:
         at = torch.from_numpy(rows)
         state = [getattr(self, name)[at] for name in self._NAMES]
         records = memory.size[rows]
-        picks = np.stack(
-            [rngs[r].integers(0, memory.size[r], size=(steps, self.batch)) for r in rows.tolist()]
-        )
+        draws = [rngs[r].integers(0, memory.size[r], (steps, self.batch)) for r in rows.tolist()]
+        picks = np.stack(draws, axis=1)  # (steps, n', batch)
         scale = (1 if self.pooled else self.clusters) / memory.precision(rows) / self.batch
         pull = torch.from_numpy((_PULL / records).astype(np.float32)).unsqueeze(1)
+        rates = self._rates(self.steps[rows], steps)
         for step in range(steps):
-            x, y, w = memory.take(rows, picks[:, step], scale)
-            gradient = self._gradient(state[0], x, y, w)
+            if step % _CHUNK == 0:
+                chunk = memory.take(rows, picks[step : step + _CHUNK], scale)
+            gradient = self._gradient(state[0], *(part[step % _CHUNK] for part in chunk))
             gradient += pull * (state[0] - state[1])
-            self.steps[rows] += 1
-            self._adam(state, gradient, self.steps[rows])
+            self._adam(state, gradient, rates[0][step], rates[1][step])
+        self.steps[rows] += steps
         for name, value in zip(self._NAMES, state, strict=True):
             getattr(self, name)[at] = value
 
@@ -165,7 +167,15 @@ class Nets:
         ]
         return torch.cat([part.flatten(1) for part in parts], dim=1)
 
-    def _adam(self, state: list[Tensor], gradient: Tensor, steps: IntArray) -> None:
+    def _rates(self, taken: IntArray, steps: int) -> tuple[Tensor, Tensor]:
+        """Return Adam's two corrections of the steps to come, (steps, n', 1) each."""
+        age = taken + np.arange(1, steps + 1)[:, None]
+        first = self.lr / (1.0 - _DECAY**age)
+        second = 1.0 / np.sqrt(1.0 - _DECAY_SQUARED**age)
+        parts = (torch.from_numpy(p.astype(np.float32)).unsqueeze(2) for p in (first, second))
+        return next(parts), next(parts)
+
+    def _adam(self, state: list[Tensor], gradient: Tensor, first: Tensor, second: Tensor) -> None:
         """Step once.
 
         Source: Kingma and Ba 2015. Deviation: none.
@@ -173,10 +183,6 @@ class Nets:
         weights, _, mean, square = state
         mean.lerp_(gradient, 1.0 - _DECAY)
         square.mul_(_DECAY_SQUARED).addcmul_(gradient, gradient, value=1.0 - _DECAY_SQUARED)
-        first = torch.from_numpy((self.lr / (1.0 - _DECAY**steps)).astype(np.float32)).unsqueeze(1)
-        second = torch.from_numpy(
-            (1.0 / np.sqrt(1.0 - _DECAY_SQUARED**steps)).astype(np.float32)
-        ).unsqueeze(1)
         weights.sub_(mean.mul(first).div_(square.sqrt().mul_(second).add_(_TINY)))
 
     @property
