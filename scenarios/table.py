@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # what people ask about first; every other metric is in summary.csv, --json and the report
 SHOWN = (
+    "latency_mean_s",
     "latency_p50_s",
     "latency_p95_s",
     "latency_p99_s",
