@@ -233,13 +233,12 @@ class Tanbr:
             self.ledger.charge(row, context + self.learner.work_score(row, candidates, clusters))
 
     def _state_bytes(self) -> FloatArray:
-        own = self.mix.state_bytes
-        watched = self.watch.nbytes if self.params.rollback else lambda _: 0
-        rows = range(len(self.nodes))
         parts = [
-            self.learner.state_bytes(r) + self.trees[r].nbytes + own + watched(r) for r in rows
+            self.learner.state_bytes(row) + tree.nbytes + self.mix.state_bytes
+            for row, tree in enumerate(self.trees)
         ]
-        return np.array(parts, dtype=np.float64)
+        watched = [self.watch.nbytes(row) * self.params.rollback for row in range(len(parts))]
+        return np.array(parts, dtype=np.float64) + watched
 
     # --- learning ---
 

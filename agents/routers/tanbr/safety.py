@@ -57,6 +57,7 @@ class Watch:
         self.frozen: IntArray = np.zeros(nodes, dtype=np.int64)  # slots left without exploration
         self.point: FloatArray = np.full((nodes, experts), np.nan)  # saved merge, NaN: none
         self.trees: list[dict[str, AnyArray]] = [{} for _ in range(nodes)]
+        self._own_bytes = sum(int(getattr(self, name).nbytes) for name in self._NAMES) // nodes
 
     def restart(self, row: int) -> None:
         """Forget everything of one node."""
@@ -130,8 +131,7 @@ class Watch:
 
     def nbytes(self, row: int) -> int:
         """Count the bytes of one node."""
-        arrays = sum(int(getattr(self, name)[row].nbytes) for name in self._NAMES)
-        return arrays + sum(int(part.nbytes) for part in self.trees[row].values())
+        return self._own_bytes + sum(int(part.nbytes) for part in self.trees[row].values())
 
     def snapshot(self) -> dict[str, AnyArray]:
         """Return a copy of all state, flat."""
