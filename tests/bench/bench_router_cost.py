@@ -42,6 +42,7 @@ class Timed:
 
     router: Any
     decide_s: list[float] = field(default_factory=list)
+    state_bytes: float = 0.0  # of the first node
     update_s: list[float] = field(default_factory=list)
 
     def decide_block(self, context: ContextBlock) -> DecisionBlock:
@@ -49,6 +50,7 @@ class Timed:
         begin_s = time.perf_counter()
         answer: DecisionBlock = self.router.decide_block(context)
         self.decide_s.append(time.perf_counter() - begin_s)
+        self.state_bytes = float(answer.receipts.state_bytes[0])
         return answer
 
     def update_block(self, feedback: FeedbackBlock) -> None:
@@ -75,11 +77,13 @@ class Forward:
         self.seconds.append(time.perf_counter() - begin_s)
 
 
-def measure(name: str, nodes: int, slots: int) -> dict[str, float | int | str]:
+def measure(
+    name: str, nodes: int, slots: int, label: str = "", **params: Any
+) -> dict[str, float | int | str]:
     """Play one router and return medians per node-slot, in milliseconds and as ratios."""
     lands = [draw("bump", EXPERTS, CLUSTERS, 1 + i % 4) for i in range(nodes)]
     game = Game(slots, warm=True, lagged=True)
-    router = Timed(ROUTERS.load(name)(setup_for(lands, game, 1, {})))
+    router = Timed(ROUTERS.load(name)(setup_for(lands, game, 1, params)))
     arena, forward = Arena(lands, game, 1), Forward()
     for slot in range(slots):
         arena.take(slot, router)  # type: ignore[arg-type]
@@ -90,13 +94,25 @@ def measure(name: str, nodes: int, slots: int) -> dict[str, float | int | str]:
         sum(part[half:]) / len(part[half:]) / nodes for part in (router.decide_s, router.update_s)
     )
     return {
-        "router": name,
+        "router": label or name,
         "nodes": nodes,
         "decide_ms": 1e3 * decide_s,
         "update_ms": 1e3 * update_s,
         "forward_ms": 1e3 * unit_s,
         "ratio": (decide_s + update_s) / unit_s,
+        "state_bytes": router.state_bytes,
     }
+
+
+def leaves(slots: int) -> list[dict[str, Any]]:
+    """T13: Tanbr alone with a tree of so many leaves, that stays as it is."""
+    rows = []
+    for depth, polish in ((4, 0), (4, 32), (8, 0), (8, 32)):
+        size = 2**depth
+        said = f"tanbr, {size} leaves" + (", polish" if polish else "")
+        params = {"start_depth": depth, "max_leaves": size, "polish": polish}
+        rows.append(measure("tanbr", 1, slots, said, **params))
+    return rows
 
 
 def learners() -> list[str]:
@@ -106,11 +122,14 @@ def learners() -> list[str]:
 
 def show(rows: list[dict[str, Any]], write: Callable[[str], Any] = print) -> None:
     """Print one line per router and block size."""
-    write(f"{'router':<14}{'nodes':>6}{'decide':>11}{'update':>11}{'both / forward of 16':>22}")
+    write(
+        f"{'router':<28}{'nodes':>6}{'decide':>11}{'update':>11}"
+        f"{'both / forward of 16':>22}{'state':>12}"
+    )
     for row in rows:
         write(
-            f"{row['router']:<14}{row['nodes']:>6}{row['decide_ms']:>8.3f} ms"
-            f"{row['update_ms']:>8.3f} ms{row['ratio']:>21.2f}x"
+            f"{row['router']:<28}{row['nodes']:>6}{row['decide_ms']:>8.3f} ms"
+            f"{row['update_ms']:>8.3f} ms{row['ratio']:>21.2f}x{row['state_bytes'] / 1e6:>9.2f} MB"
         )
 
 
@@ -124,6 +143,7 @@ def main() -> None:
     torch.set_num_threads(1)
     names = asked.routers.split(",") if asked.routers else learners()
     rows = [measure(name, nodes, asked.slots) for name in names for nodes in (1, 64)]
+    rows += leaves(asked.slots) if "tanbr" in names else []
     print(json.dumps(rows)) if asked.json else show(rows)
 
 
