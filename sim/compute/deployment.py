@@ -84,6 +84,7 @@ class Deployment:
         self.in_force: InForce | None = None
         self.loading: InForce | None = None  # the start plan, after a restart
         self.resume: Callable[[float], None] = _nobody  # told when idle, and when loaded
+        self.expected: Gated | None = None  # a plan on its way, which counts on experts held now
         self.flop = 0.0  # of batches, for the report
         self._gated_running = 0
         self._running: dict[int, int] = {}  # batches by plan id
@@ -257,10 +258,20 @@ class Deployment:
         if self.in_force is None or self._gated_running:
             return
         plan = self.in_force.plan
-        if not is_gated(plan):
-            self.store.empty(now_s)
-        elif self.preload and len(self.store.resident) > len(self.units(plan)):
-            self.store.empty(now_s, keep=self.units(plan))
+        if is_gated(plan) and not self.preload:
+            return  # the cache knows what to give up
+        keep = self.units(plan) if is_gated(plan) else {}
+        if self.expected is not None:
+            keep = keep | self.units(self.expected)
+        elif len(self.store.resident) == len(keep):
+            return
+        self.store.empty(now_s, keep)
+
+    def expect(self, plan: Plan | None, now_s: float) -> None:
+        """Keep what is here of the experts that a plan on its way needs; None: it is so no more."""
+        self.expected = plan if plan is not None and is_gated(plan) else None
+        if self.expected is None:
+            self._free_experts(now_s)
 
     # --- service
 
@@ -339,7 +350,7 @@ class Deployment:
 
     def crash(self, now_s: float) -> None:
         """Lose memory and plan."""
-        self.in_force = self.loading = None
+        self.in_force = self.loading = self.expected = None
         self.station.blocked = True
         self._gated_running, self._owed_bytes = 0, 0.0
         self._running.clear()

@@ -119,6 +119,7 @@ class Swap:
         if self._pending is not None:
             self._unstage(self._pending, now_s)
             self._pending = None
+            self.deployment.expect(None, now_s)
             self.deployment.freed(now_s)
 
     def _unstage(self, pending: _Pending, now_s: float) -> None:
@@ -139,6 +140,7 @@ class Swap:
             return
         pending.staged_bytes = need_bytes
         self.ledger.add(EXPERTS if is_gated(pending.plan) else STAGING, need_bytes, now_s)
+        deployment.expect(pending.plan, now_s)
         pending.row.read_bytes += fetch_bytes
         if fetch_bytes == 0.0:
             self._force(pending, now_s)
@@ -210,7 +212,7 @@ class Swap:
     def _force(self, pending: _Pending, now_s: float) -> None:
         if not is_gated(pending.plan):
             self._unstage(pending, now_s)
-        self._pending = None
+        self._pending = self.deployment.expected = None
         pending.row.t_force_s = now_s
         self.station.blocked = False
         self.deployment.install(InForce(pending.plan_id, pending.plan), now_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from tests.agents.hosting.tiny import L
 from tests.sim.compute.test_cost import BOX, CARD, TOY
 from tests.sim.minds import (
     BACKBONE,
+    SKEW,
     UNIT,
     WORKING,
     Varied,
@@ -126,3 +129,28 @@ def test_requests_of_more_tasks_touch_more_experts_and_take_longer() -> None:
         assert rows["service_s"][mine] == pytest.approx(expected_s)
         found.add(distinct)
     assert found == {1, 2}
+
+
+def test_experts_that_a_plan_on_its_way_counts_on_are_not_let_go() -> None:
+    """The last batch by task ends while top-k fetches what is missing beside its experts."""
+    crowd = [1.98] * 130  # served from 1.98 s to 3.02 s by task
+    wide = node(servers=2, capacity=200, batching=Batching(130))
+    plans = {1: PAIR, 2: SKEW, 3: TopK(1)}
+    seen = run(world([wide], [timed(crowd)]), script(plans), Varied())
+    assert seen["requests"]["t_finish_s"][0] == pytest.approx(3.02)
+    # the experts of the pair are there, two more per layer come from storage
+    assert np.nanmax(seen["decisions"]["t_force_s"]) == pytest.approx(3 + 0.01 * 2 * L)
+    assert max(mb for _, mb in category(seen, "experts")) == 4.0 * L
+    assert category(seen, "experts")[-1][1] == 4.0 * L
+
+
+def test_experts_kept_for_a_plan_that_never_came_are_let_go() -> None:
+    wide = node(servers=3, capacity=200, batching=Batching(150))
+    slow = replace(wide, hardware=chip(storage_bytes_per_s=1e6))  # a second for each expert
+    plans = {1: PAIR, 7: SKEW, 16: TopK(1), 17: SKEW}
+    crowd = [14.9] * 150  # by task until 16.1 s
+    there = world([slow], [timed(crowd)], duration_s=25.0)
+    seen = run(there, script(plans), Varied())
+    kinds = [DECISIONS[kind] for kind in seen["decisions"]["kind"].tolist()]
+    assert kinds.count("top-k") == 1
+    assert category(seen, "experts")[-1][1] == 0.0
