@@ -24,7 +24,7 @@ from sim.config import (
     ServiceSpec,
     World,
 )
-from sim.records import DROPS, FAULTS, Record
+from sim.records import DROPS, FAULTS, MEMORY, RESIDENCY, Record
 from tests.sim import minds, worlds
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -244,6 +244,23 @@ def check_memory(record: Record) -> None:
             assert not settled or sum(held.values()) <= node["memory_bytes"]
 
 
+def check_experts(record: Record) -> None:
+    """What is resident takes memory; what takes memory is resident or on its way from storage."""
+    memory, residency = record.tables["memory"], record.tables["residency"]
+    for node in record.meta["nodes"]:
+        here = np.flatnonzero(memory["node"] == node["id"])
+        mine = here[memory["category"][here] == MEMORY.index("experts")]
+        moves = residency["node"] == node["id"]
+        step = np.where(residency["event"][moves] == RESIDENCY.index("fetch"), 1, -1)
+        times_s, count = residency["t_s"][moves], np.cumsum(step)
+        assert (count >= 0).all()
+        settled = np.unique(times_s)
+        at = np.searchsorted(times_s, settled, side="right") - 1
+        held = np.searchsorted(memory["t_s"][mine], settled, side="right") - 1
+        held_bytes = np.where(held >= 0, memory["bytes"][mine][np.maximum(held, 0)], 0.0)
+        assert (held_bytes >= minds.UNIT * count[at] - 1.0).all()
+
+
 def check_audits(seen: minds.Seen, world: World) -> None:
     """Every audit is heard, lost, or one that a host still waits for; only a judge takes bytes."""
     counts, links = seen.record.meta["audits"], seen["links"]
@@ -270,6 +287,7 @@ def test_the_laws_hold_with_a_model(world: World) -> None:
     check_plans(seen.record)
     check_nothing_is_stuck(seen.record)
     check_memory(seen.record)
+    check_experts(seen.record)
     check_audits(seen, world)
 
 
