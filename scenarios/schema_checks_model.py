@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scenarios.schema import Scenario
     from scenarios.schema_fleet import Group
     from scenarios.schema_policy import Policy
+    from scenarios.schema_traffic import Mix
     from sim.ports import ModelCard
 
 ModelCheck: TypeAlias = "Callable[[Scenario, ModelCard | None], Iterator[Finding]]"
@@ -80,14 +81,20 @@ def check_checkpoint(scenario: Scenario, card: ModelCard | None) -> Iterator[Fin
 
 
 def check_clusters(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
-    """Clusters are fitted on tasks that the model's suite has."""
+    """Clusters are fitted on tasks that the model's suite has, each named once."""
     if scenario.model is None or card is None:
         return
-    for i, task in enumerate(scenario.model.clusters.fitted_on):
+    named: dict[int, int] = {}
+    for i, word in enumerate(scenario.model.clusters.fitted_on):
+        path = ("model", "clusters", "fitted_on", i)
         try:
-            _task(task, card.tasks)
+            task = _task(word, card.tasks)
         except InputError as error:
-            yield Finding(("model", "clusters", "fitted_on", i), str(error))
+            yield Finding(path, str(error))
+            continue
+        if named.setdefault(task, i) != i:
+            before = f"model.clusters.fitted_on.{named[task]}"
+            yield Finding(path, f"task {card.tasks[task]!r} is there already ({before})")
 
 
 def check_traces(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
@@ -117,12 +124,20 @@ def check_policies(scenario: Scenario, card: ModelCard | None) -> Iterator[Findi
             yield Finding(path, f"router {policy.kind!r}: {needs}")
             continue
         yield from _check_params(policy, path)
+        yield from _check_gate(policy.gate, (*path, "gate"))
         k = policy.all_params.get("k", 0) if is_gated(policy.kind) else 0
         if card is not None and isinstance(k, int) and k > card.experts:
             place = (*path, "k") if policy.k is not None else (*path, "params", "k")
             yield Finding(place, f"expected at most {card.experts} experts, found {k}")
     if scenario.model is not None and not scenario.policies:
         yield Finding(("policies",), "expected at least one policy")
+
+
+def _check_gate(gate: str | None, path: Path) -> Iterator[Finding]:
+    from agents.moe.cards import GATES
+
+    if gate is not None and gate not in GATES:
+        yield Finding(path, str(UnknownName("gate", gate, GATES)))
 
 
 def _check_params(policy: Policy, path: Path) -> Iterator[Finding]:
@@ -169,6 +184,8 @@ def check_plans(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]
         plan, path = group.plan, ("nodes", i, "plan")
         if isinstance(plan, MergedPlan) and sum(plan.weights) <= 0:
             yield Finding((*path, "weights"), "expected at least one weight > 0")
+        if isinstance(plan, TopKPlan):
+            yield from _check_gate(plan.gate, (*path, "gate"))
         if card is None:
             continue
         if isinstance(plan, TopKPlan | BlendPlan) and plan.k > card.experts:
@@ -211,6 +228,19 @@ def check_mixes(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]
             if not isinstance(drift, NewTask) and drift.weights is not None:
                 place = ("streams", i, "drift", j, "weights")
                 yield from _check_weights(drift.weights, place, card)
+        if card and stream.drift and isinstance(stream.drift[0], NewTask) and _whole(mix, card):
+            said = "new-task needs a task that the mix has not; this one has all of them"
+            yield Finding(("streams", i, "drift", 0, "kind"), said)
+
+
+def _whole(mix: Mix, card: ModelCard) -> bool:
+    """Tell whether a mix has every task of the suite."""
+    if isinstance(mix, DirichletMix):
+        return mix.tasks is None or mix.tasks == len(card.tasks)
+    if isinstance(mix, ExplicitMix):
+        listed = mix.weights if isinstance(mix.weights, tuple) else tuple(mix.weights.values())
+        return sum(weight > 0 for weight in listed) == len(card.tasks)
+    return True
 
 
 def _check_weights(

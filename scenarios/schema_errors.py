@@ -178,6 +178,7 @@ _TEXTS: Mapping[str, Callable[[Mapping[str, Any], Any], str]] = {
     "string_type": _text_type,
     "int_type": _type("a whole number"),
     "int_from_float": _type("a whole number"),
+    "bool_type": _type("true or false"),
     "float_type": _type("a number"),
     "finite_number": _type("a finite number"),
     "dict_type": _type("a mapping"),

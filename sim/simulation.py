@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sim.config import PolicySpec, World
     from sim.parts import Parts
+    from sim.ports import ModelCard
 
 
 def simulate(world: World, policy: PolicySpec | None, parts: Parts) -> Record:
@@ -68,6 +69,13 @@ def _check(world: World, policy: PolicySpec | None, parts: Parts) -> None:
         raise InputError("a run with a model needs a policy, a model card and at least one host")
 
 
+def _clusters(world: World, card: ModelCard | None) -> int:
+    """Return the number of clusters in effect: the scenario's own, or the checkpoint's."""
+    if card is None or world.model is None:
+        return 0
+    return world.model.clusters.count or card.clusters
+
+
 def _meta(
     world: World, policy: PolicySpec | None, fleet: Fleet, counts: Mapping[str, int]
 ) -> dict[str, Any]:
@@ -87,7 +95,7 @@ def _meta(
         "end_s": fleet.end_s,
         "tasks": list(card.tasks) if card else [],
         "experts": card.experts if card else 0,
-        "clusters": card.clusters if card else 0,
+        "clusters": _clusters(world, card),
         "nodes": [
             {
                 "id": n.id, "name": n.name, "group": n.group, "hardware": n.hardware.name,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = "moedge-checkpoint/2"
 FORMAT_BARE = "moedge-checkpoint/1"  # without calibration items: only its own clusters
+GATES = ("learned",)  # that a checkpoint has
 BUILTIN = Path(__file__).parent / "builtin"
 _SCHEME = "builtin:"
 _HEADER_LIMIT_BYTES = 1 << 20

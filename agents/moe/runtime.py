@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from agents.moe.cards import resolve
+from agents.moe.cards import GATES, resolve
 from agents.moe.checkpoint import Checkpoint, load
 from agents.moe.context import context
 from agents.moe.scoring import (
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from sim.arrays import BoolArray, FloatArray, IntArray
 
-_GATES = ("learned",)
 _MERGES_KEPT = 64  # premerged layers of the default model take 75 kB per plan
 _SHIPPED = ClusterSpec()
 
@@ -127,8 +126,8 @@ class Runtime:
         return PlanProfile(masks, correct, confidence)
 
     def _check_gate(self, plan: TopK | Blend) -> None:
-        if isinstance(plan, TopK) and plan.gate not in _GATES:
-            raise InputError(f"gate {plan.gate!r}: this checkpoint has {', '.join(_GATES)}")
+        if isinstance(plan, TopK) and plan.gate not in GATES:
+            raise InputError(f"gate {plan.gate!r}: this checkpoint has {', '.join(GATES)}")
 
     def _by_task(self, plan: ByTask) -> PlanProfile:
         """Answer each input by the expert of its cluster or task, as that expert alone does."""

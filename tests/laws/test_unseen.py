@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,8 +69,8 @@ def run(model: HostedModel, shards: int = 1) -> Record:
     specs = make_specs(world, spec, shards=shards, block_size=1)
     hosts = InlineExecutor(load=lambda *_: model).start(specs)
     owner = [shard_of(node.id, len(specs), 1) for node in world.nodes]
-    card = replace(read_card(BUILTIN), clusters=4)
-    return simulate(world, spec, Parts(DISPATCHERS.load, CACHES.load, hosts, owner, card))
+    parts = Parts(DISPATCHERS.load, CACHES.load, hosts, owner, read_card(BUILTIN))
+    return simulate(world, spec, parts)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +81,7 @@ def plain(model: HostedModel) -> Record:
 def test_the_world_is_one_in_which_the_monitor_works(plain: Record) -> None:
     kinds = [DRIFTS[kind] for kind in plain.tables["drift"]["kind"].tolist()]
     assert "recluster" in kinds
+    assert plain.meta["clusters"] == CLUSTERS.count  # not the checkpoint's eight
     audits = plain.meta["audits"]
     assert audits["heard"] > 300
     assert audits["lost"] > 5

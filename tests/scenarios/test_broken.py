@@ -116,6 +116,22 @@ BROKEN = {
             "(at most 64, first no '.' or '-'), found '=1+1'",
         ],
     ),
+    "unknown gates": (
+        changed(MODEL, "a100-40gb}", "a100-40gb, plan: {kind: top-k, gate: lerned}}")
+        + "policies: [{kind: top-k, gate: x}]\n",
+        [
+            "x.yaml:6:67: nodes.1.plan.gate: unknown gate 'lerned'; did you mean 'learned'? "
+            "(allowed: learned)",
+            "x.yaml:10:32: policies.0.gate: unknown gate 'x' (allowed: learned)",
+        ],
+    ),
+    "no task is new": (
+        changed(MODEL, "20 /s}}", "20 /s}, drift: [{kind: new-task, at: 9 s}]}"),
+        [
+            "x.yaml:9:71: streams.0.drift.0.kind: new-task needs a task that the mix has not; "
+            "this one has all of them"
+        ],
+    ),
     "unknown references": (
         changed(MODEL, "at: edge", "at: egde") + "dispatch: {kind: random, to: clowd}\n",
         [

@@ -66,6 +66,15 @@ def test_feedback_words_become_seconds_bytes_and_a_node():
             "x.yaml:3:86: model.clusters.fitted_on.0: unknown task 'sentimnt'; did you mean "
             "'sentiment'? (allowed: sentiment, topic, clause, number, answers, form, object, mood)",
         ),
+        (
+            clustered('{fitted_on: [topic, "0", "1"]}'),
+            "x.yaml:3:98: model.clusters.fitted_on.2: task 'topic' is there already "
+            "(model.clusters.fitted_on.0)",
+        ),
+        (
+            clustered("{refit: yes}"),
+            "x.yaml:3:81: model.clusters.refit: expected true or false, found 'yes'",
+        ),
         (clustered("{count: 0}"), "x.yaml:3:81: model.clusters.count: expected >= 1, found 0"),
         (
             clustered("{count: 256}"),
