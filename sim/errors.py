@@ -40,7 +40,8 @@ class UnknownName(InputError):
         self.kind, self.name, self.allowed = kind, name, tuple(allowed)
         self.nearest = nearest(name, self.allowed)
         hint = f"; did you mean {self.nearest!r}?" if self.nearest else ""
-        super().__init__(f"unknown {kind} {name!r}{hint} (allowed: {', '.join(self.allowed)})")
+        listed = ", ".join(self.allowed) or "none"
+        super().__init__(f"unknown {kind} {name!r}{hint} (allowed: {listed})")
 
     def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, tuple[str, ...]]]:
         # pickle would call the class with the message alone, and hosts raise across processes

@@ -1,4 +1,4 @@
-"""What every router asks of feedback before it believes it."""
+"""What every router asks of feedback and calibration before it believes them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.errors import ShapeError
+from sim.errors import InputError, ShapeError
 from sim.plans import Plan, merge_weights
 
 if TYPE_CHECKING:
     from sim.arrays import BoolArray, FloatArray
-    from sim.ports import FeedbackBlock
+    from sim.ports import BlockSetup, FeedbackBlock
 
 
 def sound_rows(feedback: FeedbackBlock) -> BoolArray:
@@ -38,3 +38,13 @@ def simplex_point(plan: Plan, experts: int) -> FloatArray | None:
             f"feedback: expected a plan over {experts} experts, found {len(weights)} weights"
         )
     return np.asarray(weights, dtype=np.float64)
+
+
+def check_calibration(setup: BlockSetup, router: str) -> None:
+    """Raise InputError unless the calibration holds a point and fits experts and clusters."""
+    weights, reward = setup.calibration.weights, setup.calibration.reward
+    found, wanted = (weights.shape[1:], reward.shape[1:]), ((setup.experts,), (setup.clusters,))
+    if found != wanted:
+        raise InputError(f"router {router}: calibration: expected {wanted} columns, found {found}")
+    if not len(weights):
+        raise InputError(f"router {router}: calibration: expected at least one point, found none")

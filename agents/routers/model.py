@@ -5,6 +5,7 @@ Letters: n nodes of a block, K coordinates of a merge, V clusters, N candidates,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -25,6 +26,18 @@ class Work:
     def __add__(self, other: Work) -> Work:
         return Work(self.flop + other.flop, self.read_bytes + other.read_bytes)
 
+    def times(self, often: float) -> Work:
+        """Return the work of doing this so often."""
+        return Work(often * self.flop, often * self.read_bytes)
+
+
+def slot_noise(requests: float, least: float) -> float:
+    """Return the assumed standard deviation of the mean reward of some requests.
+
+    Source: a mean of n yes/no outcomes has at most 0.5/sqrt(n). Deviation: never below `least`.
+    """
+    return max(least, 0.5 / math.sqrt(requests))
+
 
 @dataclass(frozen=True, slots=True)
 class Observations:
@@ -39,7 +52,10 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class Surprise:
-    """What a model expected of observations before it learned them."""
+    """What a model expected of observations before it learned them.
+
+    With pooled feedback both are those of the slot as a whole, repeated.
+    """
 
     mean: FloatArray  # (r, V)
     variance: FloatArray  # (r, V), of the expectation, without the noise
@@ -135,6 +151,14 @@ class RewardModel(Protocol):
 
     def work_fit(self, row: int, steps: float) -> Work:
         """Return the work of one `fit` of a node with what it remembers now."""
+        ...
+
+    def work_warm_up(self, points: float) -> Work:
+        """Return the work of a `warm_up` that has taught node 0 so many calibration points."""
+        ...
+
+    def work_renew(self, row: int) -> Work:
+        """Return the work of a `renew` that has left a node what it remembers now."""
         ...
 
     def state_bytes(self, row: int) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sim.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Config = TypeVar("Config")
 
@@ -57,6 +57,13 @@ def _number(value: Any, kind: str, limits: Mapping[str, float], where: str) -> f
         word = "an integer" if kind == "int" else "a number"
         raise InputError(f"{where}: expected {word} in [{low:g}, {high:g}], found {value!r}")
     return int(value) if kind == "int" else float(value)
+
+
+def check_word(what: str, found: str, allowed: Iterable[str]) -> None:
+    """Raise UnknownName unless a word is one of those allowed."""
+    words = sorted(allowed)
+    if found not in words:
+        raise UnknownName(what, found, words)
 
 
 def refuse_params(params: Mapping[str, Any], router: str) -> None:

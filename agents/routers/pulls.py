@@ -75,6 +75,11 @@ class Pulls:
         entry.reward += change
         return Answer(entry.last, False, entry.reward, change)
 
+    def choices(self) -> list[FloatArray]:
+        """Return what was noted and may still be answered, to be changed in place."""
+        every = [(*entry.waiting, entry.last) for entry in self._open.values()]
+        return [choice for entry in every for choice in entry if choice is not None]
+
     def clear(self) -> None:
         """Wait for nothing any more."""
         self._open = {}
@@ -82,8 +87,7 @@ class Pulls:
     @property
     def nbytes(self) -> int:
         """Count the bytes of what waits."""
-        choices = [c for e in self._open.values() for c in (*e.waiting, e.last) if c is not None]
-        return sum(choice.nbytes for choice in choices) + 24 * len(self._open)
+        return sum(choice.nbytes for choice in self.choices()) + 24 * len(self._open)
 
     def snapshot(self) -> dict[str, AnyArray]:
         """Return a copy of all state: the answered choice of each decision first, then those due.

@@ -80,8 +80,10 @@ class Reinforce(Slotwise):
         return self._work(_EXP_FLOP + 6.0 if self.params.warm_start else 0.0)
 
     def renew(self, row: int, renewed: BoolArray) -> None:
-        """Forget the preferences of clusters that mean something else now."""
+        """Forget the preferences of clusters that mean something else now, waiting steps too."""
         self.theta[row, renewed] = 0.0
+        for choice in self.pulls[row].choices():
+            choice[self.clusters :].reshape(self.clusters, self.experts)[renewed] = 0.0
         self.base[row, renewed] = self.base[row, ~renewed].mean() if not renewed.all() else 0.5
 
     def pick(self, row: int, mix: FloatArray) -> Pick:

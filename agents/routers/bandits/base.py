@@ -9,13 +9,12 @@ import numpy as np
 
 from agents.routers.bandits.clouds import draw_cloud, draw_flop
 from agents.routers.context import MixEstimate, switch_rows
-from agents.routers.feedback import simplex_point, sound_rows
+from agents.routers.feedback import check_calibration, simplex_point, sound_rows
 from agents.routers.model import Observations, RewardModel, Work
 from agents.routers.rngs import load_rngs, save_rngs
 from agents.routers.simplex import sparsify
 from agents.routers.tanbr.learner import below
 from agents.routers.tanbr.space import space_for
-from sim.errors import InputError
 from sim.plans import Merged, Plan
 from sim.ports import BlockSetup, ContextBlock, DecisionBlock, FeedbackBlock, Receipts
 from sim.rng import Streams
@@ -49,12 +48,11 @@ class CandidateBandit:
     name: ClassVar[str]
     steps: int = 0  # gradient steps per slot, for models that train
     period: int = 1  # slots between fits
-    restart_steps: int = 0  # gradient steps of a warm start
     beta: float = 1.0  # weight of the uncertainty
 
     def __init__(self, setup: BlockSetup, params: CandidateParams, make: Maker) -> None:
         n, k, streams = len(setup.nodes), setup.experts, Streams(setup.seed)
-        _check(setup, self.name)
+        check_calibration(setup, self.name)
         self.params, self.experts = params, k
         self.nodes = [int(node) for node in setup.nodes]
         self.space = space_for(setup.calibration, params, k, self.name)
@@ -85,10 +83,7 @@ class CandidateBandit:
         self._cloud_work = Work(0.0, 0.0)
         if self.params.warm_start:
             self.template.warm_up(setup.calibration, cloud)
-            told = self.template.work_observe(0, float(setup.clusters))
-            points = float(len(setup.calibration.weights))
-            self._cloud_work = Work(points * told.flop, points * told.read_bytes)
-            self._cloud_work += self.template.work_fit(0, float(self.restart_steps))
+            self._cloud_work = self.template.work_warm_up(float(len(setup.calibration.weights)))
 
     def _start(self, row: int) -> None:
         """Put one node into the state in which it is deployed."""
@@ -131,6 +126,7 @@ class CandidateBandit:
         self.mix.renew(context.renewed)
         for row in np.flatnonzero(context.renewed.any(axis=1)).tolist():
             self.model.renew(row, np.flatnonzero(context.renewed[row]))
+            self._charge(row, self.model.work_renew(row))
 
     def _fit(self, rows: IntArray) -> None:
         """Fit the nodes whose period is over and that have learned something since."""
@@ -231,12 +227,3 @@ class CandidateBandit:
 
 
 _BOOKS = ("age", "last", "flop", "read_bytes")
-
-
-def _check(setup: BlockSetup, router: str) -> None:
-    weights, reward = setup.calibration.weights, setup.calibration.reward
-    found, wanted = (weights.shape[1:], reward.shape[1:]), ((setup.experts,), (setup.clusters,))
-    if found != wanted:
-        raise InputError(f"router {router}: calibration: expected {wanted} columns, found {found}")
-    if not len(weights):
-        raise InputError(f"router {router}: calibration: expected at least one point, found none")

@@ -31,6 +31,6 @@ class Nucb(CandidateBandit):
 
     def __init__(self, setup: BlockSetup) -> None:
         p = parse(NeuralParams, setup.params, self.name)
-        self.steps, self.period, self.restart_steps = p.steps, p.period, p.restart_steps
+        self.steps, self.period = p.steps, p.period
         shape = (setup.experts, setup.clusters)
         super().__init__(setup, p, lambda n: GradientModel((n, *shape), p, setup.pooled))

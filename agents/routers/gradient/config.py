@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agents.routers.params import limited
+from agents.routers.params import check_word, limited
 from sim.errors import InputError
 
 ACTIVATIONS = ("relu", "tanh")
@@ -31,12 +31,5 @@ class GradientParams:
     def __post_init__(self) -> None:
         if self.width % 2:
             raise InputError(f"gradient model: width: expected an even number, found {self.width}")
-        _one_of("activation", self.activation, ACTIVATIONS)
-        _one_of("covariance", self.covariance, COVARIANCES)
-
-
-def _one_of(name: str, found: str, allowed: tuple[str, ...]) -> None:
-    if found not in allowed:
-        raise InputError(
-            f"gradient model: {name}: expected one of {', '.join(allowed)}, found {found!r}"
-        )
+        check_word("activation of the gradient model", self.activation, ACTIVATIONS)
+        check_word("covariance of the gradient model", self.covariance, COVARIANCES)

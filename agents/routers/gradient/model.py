@@ -11,7 +11,7 @@ from torch import Tensor
 from agents.routers.gradient.covariance import Covariance, DiagonalCovariance, FullCovariance
 from agents.routers.gradient.nets import GradientNets
 from agents.routers.gradient.work import GradientCosts
-from agents.routers.model import Observations, Surprise, Work
+from agents.routers.model import Observations, Surprise, Work, slot_noise
 from agents.routers.tanbr.learner import below
 from agents.routers.tanbr.memory import Memory
 
@@ -79,7 +79,9 @@ class GradientModel:
         if self.pooled:
             own = np.tile(np.eye(self.clusters), (shape[0], 1))
             reward = np.tile((reward * own).sum(axis=1, keepdims=True), self.clusters)
-        self.observe(Observations(row, points, reward, np.tile(parts, (shape[0], 1)), row - 1))
+        told = np.tile(parts, (shape[0], 1))
+        used = told.sum(axis=1) > 0.0  # a cluster without items teaches nothing
+        self.observe(Observations(row[used], points[used], reward[used], told[used], row[used] - 1))
         self.fit(np.zeros(1, dtype=np.int64), [rng], self.params.restart_steps)
 
     def copy(self, row: int, other: Self) -> None:
@@ -146,12 +148,8 @@ class GradientModel:
         return Aimed(self, mix)
 
     def noise(self, requests: float) -> float:
-        """Return the assumed standard deviation of the mean reward of some requests.
-
-        Source: a mean of n yes/no outcomes has at most 0.5/sqrt(n). Deviation: never below
-        `noise_min`.
-        """
-        return float(max(self.params.noise_min, 0.5 / np.sqrt(requests)))
+        """Return the assumed standard deviation of the mean reward of some requests."""
+        return slot_noise(requests, self.params.noise_min)
 
     # --- learning ---
 
@@ -159,13 +157,15 @@ class GradientModel:
         """Learn observations one after the other; return what was expected of each before."""
         mean, variance = np.empty_like(seen.reward), np.empty_like(seen.reward)
         for i, row in enumerate(seen.row.tolist()):
-            value, slopes = self.nets.slopes(row, _tensor(seen.point[i]))
-            mean[i] = value.numpy()
-            spread = self.covariance.variances(row, slopes).clamp_(min=0.0)
-            variance[i] = self.params.upsilon**2 * spread.numpy()
             total = float(seen.count[i].sum())
             share = seen.count[i] / total
-            self.covariance.learn(row, self._told(slopes, share))
+            value, slopes = self.nets.slopes(row, _tensor(seen.point[i]))
+            told = self._told(slopes, share)
+            judged = told if self.pooled else slopes
+            mean[i] = _tensor(share) @ value if self.pooled else value
+            spread = self.covariance.variances(row, judged).clamp_(min=0.0)
+            variance[i] = self.params.upsilon**2 * spread.numpy()
+            self.covariance.learn(row, told)
             weight = share / self.noise(total) ** 2
             self.memory.add(row, seen.point[i], seen.reward[i], weight, int(seen.decided[i]))
             self.fresh[row] += 1
@@ -207,6 +207,17 @@ class GradientModel:
     def work_fit(self, row: int, steps: float) -> Work:
         """Return the work of gradient steps."""
         return self.costs.train(steps)
+
+    def work_warm_up(self, points: float) -> Work:
+        """Return the work of learning the calibration points, then of training on them."""
+        learned = points * (self.clusters if self.pooled else 1)
+        told = self.work_observe(0, float(self.clusters)).times(learned)
+        return told + self.work_fit(0, float(self.params.restart_steps))
+
+    def work_renew(self, row: int) -> Work:
+        """Return the work of forgetting clusters: with pooled records, learning all others anew."""
+        told = self.work_observe(row, float(self.clusters))
+        return told.times(float(self.memory.size[row]) if self.pooled else 0.0)
 
     def state_bytes(self, row: int) -> int:
         """Count the resident bytes of one node."""

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from agents.routers.gradient.config import GradientParams
     from sim.arrays import IntArray
 
-_TINY = 1e-8
-
 
 class GradientNets(Nets):
     """Networks K -> m -> V of n nodes, float32, that know their own slopes.
@@ -47,8 +45,7 @@ class GradientNets(Nets):
     def _bend(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the hidden units and their derivative."""
         if self.tanh:
-            hidden = torch.tanh(z)
-            return hidden, 1.0 - hidden * hidden
+            return super()._bend(z)
         return torch.relu(z), (z > 0.0).to(z.dtype)
 
     def _parts(self, row: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -96,20 +93,3 @@ class GradientNets(Nets):
         at = torch.from_numpy(clusters)
         rows = (inner + at.unsqueeze(1) * self.width + torch.arange(self.width)).flatten()
         return torch.cat([rows, outer + at])
-
-    def _gradient(self, flat: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-        """Return the gradient of sum_v w_v (f_v - y_v)^2 / 2, or of the same of the mix, (n, p)."""
-        w1, b1, w2, b2 = self._views(flat)
-        hidden, bent = self._bend(torch.baddbmm(b1, x, w1.transpose(1, 2)))
-        error = (torch.baddbmm(b2, hidden, w2.transpose(1, 2)) - y) * w
-        if self.pooled:  # w is weight times share, so that this is share weight (share f - y)
-            total = w.sum(dim=2, keepdim=True).clamp(min=_TINY)
-            error = error.sum(dim=2, keepdim=True) * w / total
-        back = torch.bmm(error, w2) * bent
-        parts = [
-            torch.bmm(back.transpose(1, 2), x),
-            back.sum(1),
-            torch.bmm(error.transpose(1, 2), hidden),
-            error.sum(1),
-        ]
-        return torch.cat([part.flatten(1) for part in parts], dim=1)

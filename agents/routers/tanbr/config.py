@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from agents.routers.context import ContextParams
 from agents.routers.grouping import GROUPINGS
-from agents.routers.params import limited, parse
+from agents.routers.params import check_word, limited, parse
 from agents.routers.tanbr.cells import CELLS
-from sim.errors import InputError, UnknownName
+from sim.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 FEATURES = ("net", "rff")
 
@@ -93,10 +93,15 @@ class TanbrParams(ContextParams):
     rollback_freeze: int = limited(10, 0)  # slots without exploration after going back
 
     def __post_init__(self) -> None:
-        _one_of("mode", self.mode, PRESETS)
-        _one_of("features", self.features, FEATURES)
-        _one_of("cells", self.cells, CELLS)
-        _one_of("grouping", self.grouping, GROUPINGS)
+        check_word("mode of router tanbr", self.mode, PRESETS)
+        check_word("features of router tanbr", self.features, FEATURES)
+        check_word("cells of router tanbr", self.cells, CELLS)
+        check_word("grouping of router tanbr", self.grouping, GROUPINGS)
+        if self.mode == "paper" and self.features != "net":
+            raise InputError(
+                f"router tanbr: features: expected net (mode paper has no other), "
+                f"found {self.features!r}"
+            )
         if self.width % 2:
             raise InputError(f"router tanbr: width: expected an even number, found {self.width}")
         if self.alarm_keep > self.records:
@@ -114,8 +119,3 @@ def read_params(params: Mapping[str, Any]) -> TanbrParams:
     """
     mode = parse(TanbrParams, params, "tanbr").mode
     return parse(TanbrParams, {**PRESETS[mode], **params}, "tanbr")
-
-
-def _one_of(key: str, found: str, allowed: Iterable[str]) -> None:
-    if found not in allowed:
-        raise UnknownName(f"{key} of router tanbr", found, sorted(allowed))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
 
-from agents.routers.model import Observations, Surprise, Work
+from agents.routers.model import Observations, Surprise, Work, slot_noise
 from agents.routers.tanbr.cost import Costs
 from agents.routers.tanbr.heads import Heads, PooledHeads, score
 from agents.routers.tanbr.memory import Memory
@@ -140,12 +140,8 @@ class Learner:
         self.costs = Costs(k, v, basis.width, basis.batch, basis.trained, params.pooled)
 
     def noise(self, requests: float) -> float:
-        """Return the assumed standard deviation of the mean reward of some requests.
-
-        Source: a mean of n yes/no outcomes has at most 0.5/sqrt(n). Deviation: never below
-        `noise_min`.
-        """
-        return float(max(self.params.noise_min, 0.5 / np.sqrt(requests)))
+        """Return the assumed standard deviation of the mean reward of some requests."""
+        return slot_noise(requests, self.params.noise_min)
 
     def precision(self, count: FloatArray) -> FloatArray:
         """Return the precision of each cluster's mean reward from its count of requests, (V,)."""
@@ -281,6 +277,15 @@ class Learner:
     def work_fit(self, row: int, steps: float) -> Work:
         """Return the work of one `fit` of a node with what it remembers now."""
         return self.costs.train(steps) + self.costs.refit(float(self.memory.size[row]))
+
+    def work_warm_up(self, points: float) -> Work:
+        """Return the work of training on the calibration's records, which node 0 holds."""
+        del points
+        return self.work_fit(0, float(self.params.restart_steps))
+
+    def work_renew(self, row: int) -> Work:
+        """Return the work of forgetting clusters: heads apart are cleared, pooled ones refitted."""
+        return self.work_fit(row, 0.0) if self.params.pooled else Work(0.0, 0.0)
 
     def state_bytes(self, row: int) -> int:
         """Count the resident bytes of one node."""

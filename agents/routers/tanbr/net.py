@@ -82,9 +82,9 @@ class Nets:
         for name in ("weights", "mean", "square"):
             flat = getattr(self, name)[at]
             start = self.start[at] if name == "weights" else torch.zeros_like(flat)
-            for mine, fresh in zip(self._views(flat)[2:], self._views(start)[2:], strict=True):
-                out, was = (mine, fresh) if mine.shape[1] != 1 else (mine.mT, fresh.mT)
-                out[:, chosen] = was[:, chosen]
+            (_, _, w2, b2), (_, _, w2_start, b2_start) = self._views(flat), self._views(start)
+            w2[:, chosen] = w2_start[:, chosen]
+            b2[:, :, chosen] = b2_start[:, :, chosen]
             getattr(self, name)[at] = flat
 
     def mark(self, row: int) -> None:
@@ -151,14 +151,20 @@ class Nets:
         for name, value in zip(self._NAMES, state, strict=True):
             getattr(self, name)[at] = value
 
+    def _bend(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the hidden units and their derivative."""
+        hidden = torch.tanh(z)
+        return hidden, 1.0 - hidden * hidden
+
     def _gradient(self, flat: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        """Return the gradient of sum_v w_v (f_v - y_v)^2 / 2, or of the same of the mix, (n, p)."""
         w1, b1, w2, b2 = self._views(flat)
-        hidden = torch.tanh(torch.baddbmm(b1, x, w1.transpose(1, 2)))
+        hidden, bent = self._bend(torch.baddbmm(b1, x, w1.transpose(1, 2)))
         error = (torch.baddbmm(b2, hidden, w2.transpose(1, 2)) - y).mul_(w)  # (n, batch, V)
         if self.pooled:  # w is weight times share, so that this is share weight (share f - y)
             total = w.sum(dim=2, keepdim=True).clamp_(min=_TINY)
             error = error.sum(dim=2, keepdim=True) * w / total
-        back = torch.bmm(error, w2).mul_(1.0 - hidden * hidden)  # (n, batch, m)
+        back = torch.bmm(error, w2).mul_(bent)  # (n, batch, m)
         parts = [
             torch.bmm(back.transpose(1, 2), x),
             back.sum(1),

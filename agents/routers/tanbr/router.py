@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from agents.routers.context import MixEstimate
-from agents.routers.feedback import simplex_point, sound_rows
+from agents.routers.feedback import check_calibration, simplex_point, sound_rows
 from agents.routers.model import Observations, Work
 from agents.routers.simplex import sparsify
 from agents.routers.tanbr.choice import POLISH_ROUNDS, Choice, Scorer, best_candidate, polish
@@ -19,7 +19,6 @@ from agents.routers.tanbr.safety import Watch
 from agents.routers.tanbr.space import space_for
 from agents.routers.tanbr.state import load, save
 from agents.routers.tanbr.tree import SplitRule, Tree
-from sim.errors import InputError
 from sim.ports import BlockSetup, ContextBlock, DecisionBlock, FeedbackBlock
 from sim.rng import Streams
 
@@ -53,7 +52,7 @@ class Tanbr:
     def __init__(self, setup: BlockSetup) -> None:
         self.params = p = read_params(setup.params)
         k, v, n = setup.experts, setup.clusters, len(setup.nodes)
-        _check(setup)
+        check_calibration(setup, "tanbr")
         self.nodes = [int(node) for node in setup.nodes]
         self.experts, self.calibration = k, setup.calibration
         self.pooled = setup.pooled or p.scalar
@@ -97,7 +96,8 @@ class Tanbr:
         self.cusum.restart(row)
         self.watch.restart(row)
         if p.warm_start:
-            self.ledger.charge(row, self.template.work_fit(0, p.restart_steps))
+            points = float(len(self.calibration.weights))
+            self.ledger.charge(row, self.template.work_warm_up(points))
 
     # --- deciding ---
 
@@ -128,8 +128,7 @@ class Tanbr:
             clusters = np.flatnonzero(renewed[row])
             self.learner.renew(row, clusters)
             self.watch.renew(row, clusters)
-            if self.pooled:
-                self.ledger.charge(row, self.learner.work_fit(row, 0.0))
+            self.ledger.charge(row, self.learner.work_renew(row))
 
     def _maintain(self, active: BoolArray) -> None:
         """Train and fit the nodes whose period is over and that have learned something since."""
@@ -155,6 +154,8 @@ class Tanbr:
             return
         age = self.ledger.age
         due = active & (age > 0) & (age % self.params.rollback_every == 0) & (self.watch.low == 0)
+        # on the way back the last merge is a poor one, and the saved one has yet to be served
+        due &= ~(self.ledger.fallback & (self.watch.frozen > 0))
         for row in np.flatnonzero(due).tolist():
             self.learner.mark(row)
             self.watch.save(row, self.ledger.last[row], self.trees[row])
@@ -203,7 +204,7 @@ class Tanbr:
         Safest is the best lower bound, from what was learned since the alarm alone.
         """
         points = self.safe
-        if self.watch.frozen[row]:
+        if self.watch.frozen[row] and self.watch.kept(row):
             points = self.watch.point[row][None]
         mean, deviation = (part[0] for part in scorer.model.both(points[None], np.array([row])))
         best = int((mean - deviation).argmax())
@@ -216,7 +217,7 @@ class Tanbr:
 
         A slot of service is worth 1, so that a change that takes s seconds costs s / slot_s.
         """
-        known = np.isfinite(self.ledger.last).all(axis=1) & ~safe
+        known = np.isfinite(self.ledger.last).all(axis=1) & ~safe & (self.threshold > 0.0)
         old = np.where(known[:, None], self.ledger.last, choice.point)
         mean, deviation = scorer.model.both(old[:, None, :])
         bound = mean[:, 0] + scorer.beta[:, 0] * deviation[:, 0]
@@ -225,11 +226,11 @@ class Tanbr:
         choice.cell = np.where(keep, self.ledger.cell, choice.cell)
 
     def _charge_choice(self, active: BoolArray, mix: FloatArray) -> None:
-        searched = float(POLISH_ROUNDS * self.params.polish + bool(self.threshold.any()))
+        searched = POLISH_ROUNDS * self.params.polish + (self.threshold > 0.0)  # (n,)
         context = self.mix.work()
         for row in np.flatnonzero(active).tolist():
             clusters = float((mix[row] > 0.0).sum())
-            candidates = self.trees[row].size + len(self.anchors) + searched
+            candidates = float(self.trees[row].size + len(self.anchors) + searched[row])
             self.ledger.charge(row, context + self.learner.work_score(row, candidates, clusters))
 
     def _state_bytes(self) -> FloatArray:
@@ -326,12 +327,3 @@ class Tanbr:
     def restore(self, state: dict[str, AnyArray]) -> None:
         """Put a snapshot of a router with the same setup back."""
         load(self, state)
-
-
-def _check(setup: BlockSetup) -> None:
-    weights, reward = setup.calibration.weights, setup.calibration.reward
-    found, wanted = (weights.shape[1:], reward.shape[1:]), ((setup.experts,), (setup.clusters,))
-    if found != wanted:
-        raise InputError(f"router tanbr: calibration: expected {wanted} columns, found {found}")
-    if not len(weights):
-        raise InputError("router tanbr: calibration: expected at least one point, found none")

@@ -119,6 +119,10 @@ class Watch:
         self.spread[row, bucket] = left * old / (old + 1.0)
         self.share[row, bucket] += (share - self.share[row, bucket]) / (old + 1.0)
 
+    def kept(self, row: int) -> bool:
+        """Tell whether there is a merge to serve; renewed clusters make it void."""
+        return bool(np.isfinite(self.point[row]).all())
+
     def saved(self, row: int) -> bool:
         """Tell whether there is something to go back to."""
         return bool(self.trees[row])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from agents.routers.grouping import group_experts
+from agents.routers.grouping import GROUPINGS, group_experts
+from agents.routers.params import check_word
 from agents.routers.simplex import sparsify
 from sim.errors import InputError
 
@@ -77,7 +78,9 @@ def space_for(
 
     Raises:
         InputError: Groups are asked for, but the calibration does not hold every expert alone.
+        UnknownName: No such way to group.
     """
+    check_word(f"grouping of router {router}", params.grouping, GROUPINGS)
     active = min(params.max_active or experts, experts)
     count = params.groups or (PLAIN_EXPERTS if experts > PLAIN_EXPERTS else -1)
     if 0 < count < experts:

@@ -112,7 +112,9 @@ def test_surprise_is_what_was_expected_before_learning(covariance, pooled):
     one = model(pooled=pooled, covariance=covariance)
     one.observe(seen(5, seed=7, pooled=pooled))
     told = seen(1, pooled=pooled)
-    judged = [one.aim(np.eye(V)[None, v]).both(told.point[None]) for v in range(V)]
+    share = told.count[0] / told.count[0].sum()
+    mixes = [share] * V if pooled else np.eye(V)  # one number is that of the slot's own mix
+    judged = [one.aim(mix[None]).both(told.point[None]) for mix in mixes]
     surprise = one.observe(told)
     np.testing.assert_allclose(surprise.mean[0], [m[0, 0] for m, _ in judged], atol=1e-6)
     np.testing.assert_allclose(surprise.variance[0], [d[0, 0] ** 2 for _, d in judged], rtol=1e-4)
@@ -292,6 +294,18 @@ def test_a_warm_start_is_copied_and_knows_the_calibration():
 
 
 @pytest.mark.parametrize(("covariance", "pooled"), WAYS)
+def test_a_cluster_without_calibration_items_teaches_nothing(covariance, pooled):
+    points, reward = np.eye(K), np.full((K, V), 0.5)
+    known = Calibration(points, reward, np.array([500.0, 0.0]), np.array([1.0, 0.0]))
+    one = model(pooled=pooled, covariance=covariance)
+    one.warm_up(known, np.random.default_rng(0))
+    mean, deviation = one.aim(np.array([[0.5, 0.5]])).both(points[None])
+    assert np.isfinite(mean).all()
+    assert (deviation > 0.0).all()
+    assert one.memory.size[0] == K
+
+
+@pytest.mark.parametrize(("covariance", "pooled"), WAYS)
 def test_a_snapshot_brings_everything_back(covariance, pooled):
     one = model(pooled=pooled, covariance=covariance)
     one.observe(seen(8, pooled=pooled))
@@ -317,8 +331,8 @@ def test_a_full_matrix_costs_more_than_a_diagonal_one():
     ("changes", "message"),
     [
         ({"width": 7}, "width: expected an even number, found 7"),
-        ({"activation": "gelu"}, "activation: expected one of relu, tanh, found 'gelu'"),
-        ({"covariance": "none"}, "covariance: expected one of diagonal, full, found 'none'"),
+        ({"activation": "gelu"}, r"unknown activation .* 'gelu'.* \(allowed: relu, tanh\)"),
+        ({"covariance": "ful"}, "unknown covariance .* 'ful'; did you mean 'full'"),
     ],
 )
 def test_bad_parameters_are_refused(changes, message):

@@ -133,3 +133,19 @@ def test_snapshot_brings_the_optimiser_back():
 @pytest.mark.parametrize("rows", [1, 3])
 def test_bytes_are_counted(rows):
     assert nets().nbytes == 4 * 4 * (M * K + M + V * M + V)
+
+
+@pytest.mark.parametrize("clusters", [1, 2])
+def test_renewing_resets_the_whole_output_of_a_cluster_and_no_other(clusters):
+    made = Nets((1, K, M, clusters), 5e-3, 8)
+    made.draw(0, np.random.default_rng(0))
+    hidden, last = M * K + M, M * K + M + clusters * M
+    made.weights += 1.0
+    made.mean += 1.0
+    made.renew(0, np.array([clusters - 1]))
+    own = [*range(last - M, last), last + clusters - 1]
+    rest = [p for p in range(len(made.weights[0])) if p not in own]
+    np.testing.assert_array_equal(made.weights[0, own], made.start[0, own])
+    np.testing.assert_array_equal(made.weights[0, rest], made.start[0, rest] + 1.0)
+    assert made.mean[0, own].abs().max() == 0.0
+    assert (made.mean[0, :hidden] == 1.0).all()

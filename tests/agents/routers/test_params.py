@@ -52,7 +52,7 @@ def test_wrong_values_are_refused(params, message):
 
 def test_a_router_without_parameters_refuses_all():
     refuse_params({}, "uniform")
-    with pytest.raises(UnknownName, match="parameter of router uniform 'k'"):
+    with pytest.raises(UnknownName, match=r"parameter of router uniform 'k' \(allowed: none\)"):
         refuse_params({"k": 1}, "uniform")
 
 

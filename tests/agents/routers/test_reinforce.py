@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from agents.routers.reinforce import Reinforce, score, softmax, warm
 from sim.errors import InputError
 from sim.plans import Single
 from sim.ports import Calibration, ContextBlock
+from tests.agents.routers.talk import context, told
 
 
 def test_the_gradient_is_that_of_autograd():
@@ -99,6 +102,18 @@ def test_a_renewed_cluster_has_no_preference():
     router.decide_block(ContextBlock(0, 0.0, up, np.ones((1, 3)), stays, renewed=renewed))
     assert not router.theta[0, 0].any()
     np.testing.assert_array_equal(router.theta[0, 1:], kept)
+
+
+def test_a_choice_from_before_a_renewal_moves_only_what_kept_its_meaning():
+    router = Reinforce(example_setup(nodes=1))
+    plan = router.decide_block(context(0, nodes=1)).plans[0]
+    renewed = np.array([[True, False, False]])
+    down = replace(context(1, nodes=1, active=[False]), renewed=renewed)
+    router.decide_block(down)
+    before = router.theta[0].copy()
+    router.update_block(told(2, [(0, 0, plan, [1.0] * 3, [5] * 3)]))
+    assert not router.theta[0, 0].any()
+    assert (router.theta[0, 1:] != before[1:]).any(axis=1).all()
 
 
 def test_a_restored_router_goes_on_as_if_nothing_had_happened():

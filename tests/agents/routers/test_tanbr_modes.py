@@ -49,6 +49,11 @@ def test_unknown_words_are_refused(key, message):
         small(**{key: "papr"})
 
 
+def test_the_paper_mode_has_no_other_features():
+    with pytest.raises(InputError, match=r"features: expected net .*, found 'rff'"):
+        small(mode="paper", features="rff")
+
+
 # --- what the modes are made of ---
 
 
@@ -167,7 +172,9 @@ def many(experts=12, **params):
 def test_more_than_eight_experts_are_searched_in_groups_of_their_own():
     router = Tanbr(many())
     assert router.trees[0].experts == 8
-    np.testing.assert_array_equal(router.space.groups, group_experts(router.calibration, 8, "usage"))
+    np.testing.assert_array_equal(
+        router.space.groups, group_experts(router.calibration, 8, "usage")
+    )
     plan = router.decide_block(context(0)).plans[0]
     weights = np.array(plan.weights)
     assert len(weights) == 12

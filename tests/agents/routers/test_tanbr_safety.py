@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,26 @@ def test_network_and_heads_come_back_as_they_were():
     np.testing.assert_array_equal(router.learner.basis.weights.numpy(), net.numpy())
     for name, value in router.learner.heads.snapshot().items():
         np.testing.assert_allclose(value, heads[name], atol=1e-6, rtol=1e-6)
+
+
+def test_what_was_saved_is_served_even_when_the_next_saving_is_due():
+    router = small(**QUICK)
+    serve(router, 38, 0.8)
+    saved = router.watch.point[0].copy()
+    serve(router, 2, 0.4, start=38)
+    assert router.watch.frozen[0]
+    plan = router.decide_block(context(40, nodes=1)).plans[0]  # of an age at which it saves
+    np.testing.assert_array_equal(plan.weights, saved)
+
+
+def test_a_cluster_renewed_on_the_way_back_leaves_the_calibrations_safest_merge():
+    router = small(**QUICK)
+    serve(router, 41, 0.8)
+    serve(router, 2, 0.4, start=41)
+    assert router.watch.frozen[0]
+    renewed = np.array([[True, False, False]])
+    plan = router.decide_block(replace(context(43, nodes=1), renewed=renewed)).plans[0]
+    assert any(np.array_equal(plan.weights, point) for point in router.safe)
 
 
 def test_after_going_back_nothing_is_explored_for_a_while():
