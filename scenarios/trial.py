@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from scenarios.schema import Scenario
     from sim.config import PolicySpec, World
-    from sim.ports import Executor, HostHandle, ModelCard
+    from sim.executors import Executor, HostHandle
+    from sim.ports import ModelCard
     from sim.records import Record
 
 _PROGRESS_EVERY_S = 0.5

@@ -22,7 +22,6 @@ from sim.compute.touched import Masks, as_rows
 from sim.errors import HostError
 from sim.plans import Gated, Plan, uniform
 from sim.ports import (
-    HostHandle,
     Message,
     ModelCard,
     NewPlan,
@@ -35,6 +34,7 @@ from sim.ports import (
 if TYPE_CHECKING:
     from sim.audits import Audits
     from sim.config import World
+    from sim.executors import HostHandle
     from sim.recorder import Recorder
     from sim.request import Requests
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from sim.ports import Dispatcher, DispatchSetup, ExpertCache, HostHandle, ModelCard
+from sim.ports import Dispatcher, DispatchSetup, ExpertCache, ModelCard
+
+if TYPE_CHECKING:
+    from sim.executors import HostHandle
 
 MakeDispatcher = Callable[[DispatchSetup], Dispatcher]
 MakeCache = Callable[[int, int], ExpertCache]

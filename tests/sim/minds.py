@@ -30,6 +30,7 @@ from sim.config import (
     StreamSpec,
     World,
 )
+from sim.executors import HostHandle
 from sim.parts import Parts
 from sim.plans import ByTask, Merged, Plan, is_gated
 from sim.ports import (
@@ -37,7 +38,6 @@ from sim.ports import (
     ContextBlock,
     DecisionBlock,
     FeedbackBlock,
-    HostHandle,
     PlanProfile,
     Receipts,
 )

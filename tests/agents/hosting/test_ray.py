@@ -18,8 +18,8 @@ from agents.hosting.ray_actor import RayExecutor
 from agents.hosting.ray_session import RaySession, worker_environment
 from sim.config import PolicySpec
 from sim.errors import HostError, UnknownName
+from sim.executors import HostHandle
 from sim.plans import TopK
-from sim.ports import HostHandle
 from tests.agents.hosting.jobs import Unwilling, misbehave
 from tests.agents.hosting.tiny import (
     TINY_ROUTERS,

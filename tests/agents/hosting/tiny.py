@@ -13,6 +13,7 @@ from agents.hosting.blocks import make_specs, shard_of
 from agents.hosting.model import HostedModel
 from sim.arrays import BoolArray, FloatArray, IntArray
 from sim.config import ClusterSpec, Hardware, ModelSpec, NodeSpec, PolicySpec, World
+from sim.executors import Executor, HostHandle
 from sim.plans import Blend, ByTask, Merged, Plan, Single, TopK, is_gated, uniform
 from sim.ports import (
     AssessInput,
@@ -21,9 +22,7 @@ from sim.ports import (
     Calibration,
     ContextBlock,
     DecisionBlock,
-    Executor,
     FeedbackBlock,
-    HostHandle,
     ModelCard,
     NewPlan,
     NodeDecision,
