@@ -260,6 +260,20 @@ METRICS: tuple[Metric, ...] = (
         "slots until regret is what it was before the change, median; a lower bound if few do",
     ),
     Metric(
+        "audit_bytes",
+        "Feedback traffic",
+        "bytes",
+        "lower",
+        "bytes sent to a judge of answers and back, in the whole run",
+    ),
+    Metric(
+        "audit_lost",
+        "Feedback lost",
+        "share",
+        "lower",
+        "audits of answers that the router never heard of, of those begun",
+    ),
+    Metric(
         "decision_share",
         "Policy's own work",
         "share",

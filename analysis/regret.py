@@ -141,6 +141,16 @@ def part_means(
     return dict(zip(found.tolist(), means.tolist(), strict=True))
 
 
+def part_counts(
+    slots: Table, meta: Mapping[str, Any], by: Literal["task", "node"]
+) -> dict[int, int]:
+    """Return the number of node-slots with service and regret, by context or by node."""
+    kept, _, _ = _served(slots, meta, 0)
+    lost, of = (slots["reward_best"] - slots["reward"])[kept], slots[by][kept].astype(np.int64)
+    found, count = np.unique(of[np.isfinite(lost) & (of >= 0)], return_counts=True)
+    return dict(zip(found.tolist(), count.tolist(), strict=True))
+
+
 def _served(slots: Table, meta: Mapping[str, Any], least: int) -> tuple[Any, Any, int]:
     """Return which rows count, their slots, and how many slots the run is drawn for."""
     kept = np.isin(slots["node"], routed_nodes(meta)) & (slots["served"] > 0)

@@ -66,6 +66,7 @@ def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
     out |= drift_facts(drift, slots, routed, arrival_slots(meta))
     out |= memory_totals(tables.get("memory", {}), routed, float(meta["end_s"]))
     out |= _work(tables, meta, routed, out.pop("useful"))
+    out |= audit_facts(meta)
     out["stable"] = not unstable
     names = {int(node["id"]): str(node["name"]) for node in meta["nodes"]}
     out["unstable_nodes"] = "; ".join(names[node] for node in unstable)
@@ -190,6 +191,21 @@ def _work(
         if decisions
         else math.nan,
         "decision_share": _decision_share(tables, meta, routed) if slots else math.nan,
+    }
+
+
+def audit_facts(meta: Mapping[str, Any]) -> dict[str, float]:
+    """Return what the audits of answers cost: bytes sent, and the share that was lost.
+
+    Both are NaN for a policy that asks for no feedback, bytes also where users report by
+    themselves. Each message counts once however many links it crosses. An audit that is under way
+    at the end is not lost.
+    """
+    found = meta.get("audits") or {}
+    begun, sent_bytes = int(found.get("begun", 0)), float(found.get("sent_bytes", 0.0))
+    return {
+        "audit_bytes": sent_bytes if sent_bytes > 0.0 else math.nan,
+        "audit_lost": int(found["lost"]) / begun if begun else math.nan,
     }
 
 

@@ -1,7 +1,8 @@
-"""The comparison for the terminal: a row per metric, a column per policy, the baseline first.
+"""The comparison for the terminal: mean ± half of the 95 % interval over seeds, the baseline first.
 
-Each cell is mean ± half of the 95 % interval over seeds; below it the difference to the baseline,
-paired by seed.
+A few policies are a column each, a row per metric; below each value stands the difference to the
+baseline, paired by seed. Many policies are a row each, so that all of them stand in one screen, and
+a mark says which side of the baseline they are on.
 """
 
 from __future__ import annotations
@@ -41,12 +42,16 @@ SHOWN = (
     "memory_mean_bytes",
     "drop_share",
     "energy_j",
+    "audit_bytes",
+    "audit_lost",
     "decision_share",
 )
-_COLUMNS = 5  # policies beside each other
+_COLUMNS = 5  # policies that stand beside each other; more stand below each other
+_GAP = 3  # columns of the terminal between two columns of a table
 _MOST_DECIMALS = 3
 _PLAIN_WIDTH = 160  # where there is no terminal to ask
 _VERDICT_STYLES = {"better": "green", "worse": "red"}
+_MARKS = {"better": "+", "worse": "-", "same": "="}
 
 
 def show_comparison(
@@ -90,35 +95,99 @@ def _print(table: CompareTable, heading: str, oracles: set[str]) -> None:
     )
     if heading:
         console.print(heading, style="bold", markup=False)
-    others = [row for row in table.rows if row.policy != table.baseline]
-    for start in range(0, max(1, len(others)), _COLUMNS - 1):
-        shown = [table.row(table.baseline), *others[start : start + _COLUMNS - 1]]
-        console.print(_grid(table, shown, oracles))
+    base = table.row(table.baseline)
+    rows = [base, *(row for row in table.rows if row is not base)]
+    names = [visible(row.policy) + ("*" if row.policy in oracles else "") for row in rows]
+    metrics, zero = _told(table)
+    if len(rows) <= _COLUMNS:
+        console.print(_grid(rows, names, metrics))
+    else:
+        for part in _parts(rows, names, metrics, console.width):
+            console.print(_list(rows, names, part))
+        said = (
+            f"{visible(table.baseline)} is the baseline; + better, - worse, = no difference shown"
+        )
+        console.print(f"{said}, paired by seed.", style="dim", markup=False)
+    if zero:
+        console.print(f"Zero under every policy: {zero}.", style="dim", markup=False)
     for note in table.notes:
         console.print(note, style="dim", markup=False)
     if any(row.policy in oracles for row in table.rows):
         console.print("* oracle: it sees what no real router can.", style="dim", markup=False)
 
 
-def _grid(table: CompareTable, shown: Sequence[CompareRow], oracles: set[str]) -> RichTable:
+def _told(table: CompareTable) -> tuple[list[Metric], str]:
+    """Return the metrics to show, and the titles of those that are zero under every policy."""
+    by_key = {metric.key: metric for metric in table.metrics}
+    known = [by_key[key] for key in SHOWN if key in by_key]
+    told = [m for m in known if any(any(r.cells[m.key].values.values()) for r in table.rows)]
+    return told, ", ".join(metric.title.lower() for metric in known if metric not in told)
+
+
+def _grid(rows: Sequence[CompareRow], names: Sequence[str], metrics: Sequence[Metric]) -> RichTable:
+    """Return a table with a column per policy."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(box=SIMPLE_HEAD, pad_edge=False)
     grid.add_column("mean ± 95 %")
-    for row in shown:
-        mark = "*" if row.policy in oracles else ""
-        grid.add_column(Text(visible(row.policy) + mark), justify="right")
-    by_key = {metric.key: metric for metric in table.metrics}
-    for key in SHOWN:
-        if key in by_key:
-            grid.add_row(
-                Text(by_key[key].title), *(_cell(by_key[key], row.cells[key]) for row in shown)
-            )
-    grid.add_row(Text("Stable"), *(Text(_stability(row)) for row in shown))
-    grid.add_row(Text("Seeds"), *(Text(str(len(row.seeds))) for row in shown))
+    for name in names:
+        grid.add_column(Text(name), justify="right")
+    for metric in metrics:
+        grid.add_row(Text(metric.title), *(_cell(metric, row.cells[metric.key]) for row in rows))
+    grid.add_row(Text("Stable"), *(Text(_stability(row)) for row in rows))
+    grid.add_row(Text("Seeds"), *(Text(str(len(row.seeds))) for row in rows))
     return grid
+
+
+# --- many policies --------------------------------------------------------------------------------
+
+
+def _parts(
+    rows: Sequence[CompareRow], names: Sequence[str], metrics: Sequence[Metric], width: int
+) -> list[list[Metric]]:
+    """Split the metrics into tables that fit the terminal."""
+    first = max(len("mean ± 95 %"), *map(len, names))
+    parts: list[list[Metric]] = []
+    left = 0
+    for metric in metrics:
+        words = max(map(len, metric.title.split()))
+        needs = max(words, *(len(_marked(row.cells[metric.key])) for row in rows)) + _GAP
+        if not parts or needs > left:
+            parts.append([])
+            left = width - first - 2 * _GAP
+        parts[-1].append(metric)
+        left -= needs
+    return parts
+
+
+def _list(rows: Sequence[CompareRow], names: Sequence[str], metrics: Sequence[Metric]) -> RichTable:
+    """Return a table with a row per policy."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("mean ± 95 %", no_wrap=True)
+    for metric in metrics:
+        grid.add_column(Text(metric.title), justify="right", vertical="bottom")
+    for row, name in zip(rows, names, strict=True):
+        cells = (row.cells[metric.key] for metric in metrics)
+        grid.add_row(Text(name), *(Text(_marked(c), style=_style(c), no_wrap=True) for c in cells))
+    return grid
+
+
+def _marked(cell: Cell) -> str:
+    """Return a value and the sign of its verdict, two characters wide in every cell."""
+    return f"{cell.text} {_MARKS.get(cell.paired.verdict, ' ') if cell.paired else ' '}"
+
+
+def _style(cell: Cell) -> str:
+    return _VERDICT_STYLES.get(cell.paired.verdict, "") if cell.paired else ""
+
+
+# --- few policies ---------------------------------------------------------------------------------
 
 
 def _cell(metric: Metric, cell: Cell) -> Text:
@@ -132,12 +201,18 @@ def _cell(metric: Metric, cell: Cell) -> Text:
 
 
 def difference(metric: Metric, cell: Cell) -> str:
-    """Write a paired difference: in points for shares, else relative to the baseline."""
+    """Write a paired difference: shares in points, slots and counts as they are, others in %."""
+    from analysis.figures.compare import is_relative, signed
     from analysis.metrics import decimals
 
     if cell.paired is None:
         return ""
-    if metric.unit in {"share", "points"}:
+    if not any(cell.paired.differences):
+        return "identical"
+    shares = metric.unit in {"share", "points"}
+    if not shares and not is_relative(metric, cell.paired):
+        return f"{signed(metric, cell.paired)} {cell.paired.verdict}"
+    if shares:
         interval, unit = cell.paired.difference, "pt"
     else:
         interval, unit = cell.paired.ratio, "%"

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from analysis.compare import Cell, CompareRow, CompareTable
     from analysis.figures.style import Looks
 
-_LOG_FROM = 12.0  # ratio of latencies above which a linear axis hides the fast policies
 _SMALLEST, _LARGEST = 12.0, 42.0  # marker diameters, px
 
 
@@ -81,7 +80,7 @@ def pareto(
         _pareto_mean(fig, row, looks, (x, y), memory.metric, heaviest)
     fig.update_xaxes(rangemode="tozero")
     means = [mean_of(row, latency) for row in rows]
-    if max(means) > _LOG_FROM * min(means):
+    if style.wide(means):
         fig.update_xaxes(**style.log_axis(x.title, min(means) / x.size, max(means) / x.size))
     for deadline_s in deadlines_s:
         style.vertical(fig, deadline_s / x.size, f"deadline {latency.text(deadline_s)}", style.BAD)
@@ -253,8 +252,13 @@ def change_words(metric: Metric, versus: Paired) -> str:
 
 
 def is_relative(metric: Metric, versus: Paired) -> bool:
-    """Tell whether a change is said in per cent of the baseline; shares differ in points."""
-    return metric.unit not in {"share", "points"} and math.isfinite(versus.ratio.mean)
+    """Tell whether a change is said in per cent of the baseline.
+
+    Shares differ in points; small counts, such as slots, in themselves: of 1 slot, 8000 % more
+    says nothing.
+    """
+    absolute = {"share", "points", "slots", "count"}
+    return metric.unit not in absolute and math.isfinite(versus.ratio.mean)
 
 
 def change(metric: Metric, versus: Paired) -> str:
@@ -275,9 +279,15 @@ def _change(metric: Metric, versus: Paired, value: float) -> str:
     return ("+" if value > 0.0 else "") + metric.text(value)
 
 
+def signed(metric: Metric, versus: Paired) -> str:
+    """Write a difference in the metric's own unit, with its sign, such as `+7.2 ± 1.6 /s`."""
+    text = metric.pair(versus.difference.mean, versus.difference.half_width)
+    return f"+{text}" if versus.difference.mean > 0.0 else text
+
+
 def percent(share: float) -> str:
     """Write a relative change with its sign, such as `-45 %`."""
-    places = 1 if abs(share) < 0.1 else 0
+    places = 0 if abs(share) >= 0.1 else 1 if abs(share) >= 0.001 else 2
     text = f"{100.0 * share:+.{places}f} %"
     return text.replace("-", MINUS) if float(text[:-2]) else "0 %"
 

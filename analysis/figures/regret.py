@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Curves = Mapping[str, Sequence[Curve]]  # policy -> one per seed
 Marks = Sequence[tuple[float, str]]  # slot, word
 MOST_PARTS = 24  # columns of the table of parts
+MOST_BANDS = 4  # parts above which their bands would hide the lines
 _CROWD = 6  # policies above which single seeds are not drawn
 _ASIDE = "#7C8796"  # what is no policy
 
@@ -154,7 +155,8 @@ def grown_parts(
         look = style.place_look(place)
         _bundle(fig, part, np.arange(1.0, len(lines[0]) + 1.0), lines, look, log=False)
         _thin_out(fig, part, _CROWD + 1)  # bands overlap enough
-        fig.update_traces({"fillcolor": look.fill(0.07)}, {"fill": "tonexty", "legendgroup": part})
+    if len(series) > MOST_BANDS:
+        fig.data = [trace for trace in fig.data if trace.showlegend]
     if not fig.data:
         return style.empty("No node-slot was served.")
     fig.update_yaxes(zeroline=True)
@@ -169,15 +171,15 @@ def where(
 
     Args:
         policies: Rows, from the top.
-        names: Columns.
+        names: Columns, Plotly text.
         values: Mean regret, (policies, parts), NaN where nothing was served.
         title: Plotly text.
     """
     shown = 100.0 * values
     most = float(np.nanmax(np.abs(shown), initial=1.0))
-    fig = style.figure(title, "", "", height=150 + 30 * len(policies), margin={"t": 56, "l": 130})
+    fig = style.figure(title, "", "", height=130 + 30 * len(policies), margin={"t": 56, "l": 130})
     fig.add_heatmap(
-        z=style.light(shown), x=[style.plain(n) for n in names],
+        z=style.light(shown), x=list(names),
         y=[style.plain(p) for p in policies],
         zmin=-most, zmax=most, xgap=2, ygap=2, showscale=False,
         colorscale=[[0.0, "#3C8DC4"], [0.5, "#FFFFFF"], [1.0, "#E0702F"]],

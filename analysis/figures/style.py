@@ -6,7 +6,7 @@ Figures are read in colour, in grey and by colour-blind readers, hence three sig
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ GOOD, BAD = "#00724F", "#B33A00"
 FONT = "Inter, 'Segoe UI', system-ui, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 LONGEST_NAME = 36
 MOST_POINTS = 400  # of one line
+LOG_FROM = 12.0  # ratio above which a linear axis hides the small values
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +57,33 @@ class Look:
 Looks = Mapping[str, Look]
 
 
-# The shipped policies look alike in every report, whoever else takes part. New ones go at the end.
+# The shipped policies look alike in every report, whoever else takes part. Those past the colours
+# share one with a policy that no shipped scenario runs beside them. New ones go at the end.
 HOMES = (
-    "tanbr", "top2", "uniform", "top1", "single", "mix-oracle", "random", "best-oracle",
+    "tanbr", "top2", "uniform", "top1", "single", "mix-oracle", "meo", "task-inferred",
     "nucb", "neural-ts", "lin-ucb", "rff-ucb", "hct", "best-fixed", "reinforce", "smear",
-    "meo", "task-inferred", "task-oracle", "hoo", "top1-capacity", "top-k", "tanbr-paper",
+    "random", "best-oracle", "task-oracle", "hoo", "top1-capacity", "top-k", "tanbr-paper",
 )  # fmt: skip
 
 
 def looks(policies: Sequence[str]) -> dict[str, Look]:
     """Give every policy its signs, so that all pages agree.
 
-    Shipped policies have homes; the others take what is free, in sorted order.
+    Shipped policies have homes; the others take what is free, in sorted order. No colour is given
+    twice while one is free: where two homes share one, the later policy is a guest elsewhere.
     """
-    names = sorted(set(policies))
-    place = {name: HOMES.index(name) for name in names if name in HOMES}
-    free = [i for i in range(len(HOMES)) if i not in place.values()]
-    others = [name for name in names if name not in place]
-    taken = free + list(range(len(HOMES), len(HOMES) + len(others)))
-    place |= dict(zip(others, taken, strict=False))
-    return {name: place_look(place[name]) for name in names}
+    names = set(policies)
+    place: dict[str, int] = {}
+    for name in [home for home in HOMES if home in names]:
+        home = HOMES.index(name)
+        if home % len(COLORS) not in place.values():
+            place[name] = home
+    guests = sorted(names - set(place))
+    free = [i for i in range(len(COLORS)) if i not in {p % len(COLORS) for p in place.values()}]
+    taken = {*place.values(), *free}
+    more = [i for i in range(len(COLORS) + len(names) + len(HOMES)) if i not in taken]
+    place |= dict(zip(guests, free + more, strict=False))
+    return {name: place_look(place[name]) for name in sorted(names)}
 
 
 def place_look(place: int) -> Look:
@@ -174,6 +182,12 @@ def template() -> go.layout.Template:
             },
         }
     )  # fmt: skip
+
+
+def wide(values: Iterable[float]) -> bool:
+    """Tell whether positive values are so far apart that they need a logarithmic axis."""
+    known = [v for v in values if math.isfinite(v)]
+    return bool(known) and min(known) > 0.0 and max(known) > LOG_FROM * min(known)
 
 
 def log_axis(title: str, low: float = 0.0, high: float = 0.0) -> dict[str, Any]:

@@ -117,7 +117,9 @@ def _verdicts(ctx: Context) -> Html:
     caption = (
         "Better or worse: the 95 % interval of the paired difference leaves zero out. Same: no "
         "difference was shown, "
-        "which is not proof of equality. Not corrected for the number of comparisons."
+        "which is not proof of equality. Not corrected for the number of comparisons. Regret is "
+        "against the best merge: gated plans are no merges and may be better than all of them. "
+        "Recovery measures each policy by its own past."
     ) + (" The table scrolls sideways." if len(ctx.policies) > _WIDE else "")
     return Html(
         card(
@@ -154,7 +156,7 @@ def _verdict_cell(row: CompareRow, metric: Metric) -> str:
     versus = cell.paired
     under = f"<small>{esc(draw.change(metric, versus))}</small>"
     if any(versus.differences) and draw.is_relative(metric, versus):
-        pair = metric.pair(versus.difference.mean, versus.difference.half_width)
+        pair = draw.signed(metric, versus)
         under += f"<small>{esc(pair)}</small>"
     few = " *" if versus.difference.few and versus.difference.n > 1 else ""
     return f'<td><span class="verdict {versus.verdict}">{versus.verdict}{few}</span>{under}</td>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.figures.compare import change
+from analysis.figures.compare import change, signed
 from analysis.pages.context import present
 from analysis.pages.html import Html, card, esc, variants
 from analysis.ranking import Place, Ranking, ranking
@@ -132,7 +132,7 @@ def _difference(metric: Metric, place: Place) -> str:
         return '<td class="same">first</td>'
     word = {"same": "tie", "unclear": "one seed"}.get(versus.verdict, versus.verdict)
     few = " *" if versus.difference.few and versus.difference.n > 1 else ""
-    pair = metric.pair(versus.difference.mean, versus.difference.half_width)
+    pair = signed(metric, versus)
     return (
         f'<td><span class="verdict {versus.verdict}">{word}{few}</span> '
         f"{esc(change(metric, versus))}<small>{esc(pair)}</small></td>"

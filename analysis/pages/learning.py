@@ -10,7 +10,7 @@ import numpy as np
 from analysis.drift import aligned, changes, delays, detections
 from analysis.quality import arrival_slots
 from analysis.queries import curves_table, drift_table, drifts
-from analysis.regret import Curve, curve, part_means, parts
+from analysis.regret import Curve, curve, part_counts, part_means, parts
 from analysis.summary import routed_nodes
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Lesson:
     curve: Curve
     grown: dict[str, dict[int, FloatArray]]  # by -> part -> cumulative regret
     means: dict[str, dict[int, float]]  # by -> part -> mean regret
+    counts: dict[str, dict[int, int]]  # by -> part -> node-slots that the mean is over
     aligned: FloatArray
     delays: FloatArray  # per change, NaN missed
     looks: bool  # it keeps an estimate of the mix, or reported something
@@ -58,23 +59,35 @@ class Lessons:
         return any(len(lesson.delays) for made in self.of.values() for lesson in made)
 
     def mean(self, by: str, policy: str) -> dict[int, float]:
-        """Return part -> mean regret over the seeds that have the part."""
-        found: dict[int, list[float]] = {}
+        """Return part -> mean regret over the node-slots of all seeds, equal weight each.
+
+        A seed that met a context once must not say as much as one that met it all the time.
+        """
+        count, total = self.counts(by, policy), dict[int, float]()
         for lesson in self.of[policy]:
-            for part, value in lesson.means[by].items():
-                found.setdefault(part, []).append(value)
-        return {part: float(np.mean(values)) for part, values in sorted(found.items())}
+            for part, mean in lesson.means[by].items():
+                total[part] = total.get(part, 0.0) + mean * lesson.counts[by][part]
+        return {part: total[part] / count[part] for part in sorted(total)}
+
+    def counts(self, by: str, policy: str) -> dict[int, int]:
+        """Return part -> node-slots over all seeds."""
+        found: dict[int, int] = {}
+        for lesson in self.of[policy]:
+            for part, count in lesson.counts[by].items():
+                found[part] = found.get(part, 0) + count
+        return found
 
     def lines(self, by: str, policy: str) -> dict[str, list[FloatArray]]:
-        """Return the lines to draw: all contexts, or the nodes that lose most and least."""
-        means = self.mean(by, policy)
-        shown = sorted(means, key=lambda part: (-means[part], part))
-        if len(shown) > MOST_LINES:
-            shown = [*shown[: MOST_LINES - 1], shown[-1]]
+        """Return the lines to draw: all parts, or those that have cost most, and the least one."""
         grown = [lesson.grown[by] for lesson in self.of[policy]]
+        known = sorted({part for g in grown for part in g})
         if by == "task":  # a context that a seed never met lost nothing there: the parts add up
             nothing = np.zeros(len(self.of[policy][0].curve.slot))
-            grown = [{part: g.get(part, nothing) for part in shown} for g in grown]
+            grown = [{part: g.get(part, nothing) for part in known} for g in grown]
+        cost = {part: float(np.mean([g[part][-1] for g in grown if part in g])) for part in known}
+        shown = sorted(known, key=lambda part: (-cost[part], part))
+        if len(shown) > MOST_LINES:
+            shown = [*shown[: MOST_LINES - 1], shown[-1]]
         return {
             self.names[by].get(part, str(part)): [g[part] for g in grown if part in g]
             for part in shown
@@ -105,6 +118,7 @@ def _lesson(ctx: Context, trial: Trial, longest: int) -> Lesson:
         curve=curve(slots, meta, longest),
         grown={by: parts(slots, meta, by, longest) for by in known},
         means={by: part_means(slots, meta, by) for by in known},
+        counts={by: part_counts(slots, meta, by) for by in known},
         aligned=aligned(found, _of(slots, routed)),
         delays=delays(found, node, slot),
         looks=looks,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.figures.compare import change
+from analysis.figures.compare import change, is_relative
 from analysis.metrics import BY_KEY, Metric
 from analysis.pages.context import Case, Context, nothing, present
 from analysis.pages.html import Html, Page, card, esc, notice, shown_when
-from analysis.pages.svg import Strip, sparkline, strips
+from analysis.pages.remarks import assumed, failures, targets
+from analysis.pages.svg import Scale, Strip, is_log, sparkline, strips
 from analysis.queries import over_time
 from analysis.stats import FEW
 
@@ -34,15 +35,18 @@ _TILES_WITHOUT_MODEL = (
     "utilisation", "energy_j",
 )  # fmt: skip
 _COLUMNS = (
-    "useful_per_s", "accuracy", "latency_p50_s", "latency_p95_s", "latency_p99_s", "deadline_miss",
-    "drop_share", "regret_mean", "memory_peak_bytes", "memory_mean_bytes", "energy_j",
+    "useful_per_s", "accuracy", "latency_p50_s", "latency_p99_s", "deadline_miss", "drop_share",
+    "regret_mean", "memory_peak_bytes", "memory_mean_bytes", "energy_j",
 )  # fmt: skip
 _COLUMNS_WITHOUT_MODEL = (
     "goodput_per_s", "latency_mean_s", "latency_p50_s", "latency_p95_s", "latency_p99_s",
     "deadline_miss",
     "drop_share", "utilisation", "energy_j",
 )  # fmt: skip
-_MOST_STRIPS = 8
+# where the first may be worse than the baseline: what its lead is paid with
+_PRICES = ("latency_mean_s", "deadline_miss", "memory_mean_bytes", "energy_j")
+_DEAR = 0.05  # change from which a price is named; of shares, 0.01
+_MOST_STRIPS = 12
 
 
 def build(ctx: Context) -> Page:
@@ -50,20 +54,20 @@ def build(ctx: Context) -> Page:
     if not ctx.cases:
         page = nothing("index", "Overview", QUESTION)
         return Page(
-            page.slug, page.title, QUESTION, (*page.blocks, Html(_failures(ctx))), facts=ctx.facts()
+            page.slug, page.title, QUESTION, (*page.blocks, Html(failures(ctx))), facts=ctx.facts()
         )
-    blocks: list[Html] = [Html(_failures(ctx))]
+    blocks: list[Html] = [Html(failures(ctx))]
     for place, case in enumerate(ctx.cases):
         blocks.append(shown_when(_case(ctx, case), hidden=place > 0, case=case.slug))
-    blocks.append(Html(_targets(ctx)))
+    blocks.append(Html(targets(ctx)))
     return Page("index", "Overview", QUESTION, tuple(blocks), (ctx.case_choice,), ctx.facts())
 
 
 def _case(ctx: Context, case: Case) -> str:
     table = ctx.table(case)
     with_model = any(metric.key == "accuracy" for metric in table.metrics)
-    tiles = present(table, _TILES if with_model else _TILES_WITHOUT_MODEL)
-    parts = [f'<p class="lead">{_lead(ctx, table)}</p>']
+    tiles = _telling(table, present(table, _TILES if with_model else _TILES_WITHOUT_MODEL))
+    parts = [f'<p class="lead">{_lead(ctx, case)}</p>']
     if case.problem:
         parts.append(notice(f"These trials must not be compared: {esc(case.problem)}", "bad"))
     parts.append(
@@ -71,12 +75,13 @@ def _case(ctx: Context, case: Case) -> str:
     )
     columns = present(table, _COLUMNS if with_model else _COLUMNS_WITHOUT_MODEL)
     parts.append(_ranking(ctx, case, table, columns))
-    parts.append(_assumed(ctx, case))
+    parts.append(assumed(ctx, case))
     return "".join(parts)
 
 
-def _lead(ctx: Context, table: CompareTable) -> str:
-    """Say in one sentence who is first, by what, and by how much."""
+def _lead(ctx: Context, case: Case) -> str:
+    """Say in a sentence who is first, by what, and by how much, and in another what that costs."""
+    table = ctx.table(case)
     metric = table.ranked_by
     if metric is None:
         return "No metric of these trials has a better side."
@@ -87,23 +92,49 @@ def _lead(ctx: Context, table: CompareTable) -> str:
     said = (
         f"<b>{esc(first.policy)}</b> gives the most {metric.title.lower()}: <b>{esc(cell.text)}</b>"
     )
-    return f"{said}{_lead_tail(ctx, table, first, metric)}."
-
-
-def _lead_tail(ctx: Context, table: CompareTable, first: CompareRow, metric: Metric) -> str:
-    versus = first.cells[metric.key].paired
+    versus, sure = cell.paired, ""
     if versus is not None:
-        sure = {"same": " (no difference shown)", "unclear": " (too few seeds to tell)"}
-        said = f", {change(metric, versus)} against the baseline {esc(table.baseline)}"
-        return said + sure.get(versus.verdict, "")
-    real = [r for r in _best_first(table, metric) if r is not first and not ctx.is_oracle(r.policy)]
-    if not real:
+        doubts = {"same": " (no difference shown)", "unclear": " (too few seeds to tell)"}
+        sure = f", {change(metric, versus)} against the baseline {esc(table.baseline)}"
+        sure += doubts.get(versus.verdict, "")
+    return f"{said}{sure}{_next(ctx, case, first, metric)}.{_price(table, first)}"
+
+
+def _next(ctx: Context, case: Case, first: CompareRow, metric: Metric) -> str:
+    """Name the second of those that could be deployed, unless it is the baseline just named."""
+    rows = _best_first(ctx.table(case), metric)
+    real = [r for r in rows if r.policy != first.policy and not ctx.is_oracle(r.policy)]
+    if not real or real[0].cells[metric.key].interval is None:
         return ""
-    text = esc(real[0].cells[metric.key].text)
-    return f"; next comes <b>{esc(real[0].policy)}</b> with <b>{text}</b>"
+    if real[0].policy == ctx.table(case).baseline:
+        return ""
+    name, text = f"<b>{esc(real[0].policy)}</b>", esc(real[0].cells[metric.key].text)
+    versus = ctx.table(case, first.policy).row(real[0].policy).cells[metric.key].paired
+    if versus is not None and versus.verdict == "same":
+        return f"; {name} with <b>{text}</b> was not shown to be worse"
+    return f"; next comes {name} with <b>{text}</b>"
+
+
+def _price(table: CompareTable, first: CompareRow) -> str:
+    """Say in what the first is clearly worse than the baseline."""
+    said = []
+    for metric in present(table, _PRICES):
+        versus = first.cells[metric.key].paired
+        if versus is None or versus.verdict != "worse":
+            continue
+        relative = is_relative(metric, versus)
+        found = versus.ratio.mean if relative else versus.difference.mean
+        if abs(found) >= (_DEAR if relative else 0.01):
+            said.append(f"{esc(metric.title.lower())} {change(metric, versus)}")
+    return f" It pays with {', '.join(said)}." if said else ""
 
 
 # --- tiles ----------------------------------------------------------------------------------------
+
+
+def _telling(table: CompareTable, metrics: Sequence[Metric]) -> list[Metric]:
+    """Return the metrics that are not zero under every policy."""
+    return [m for m in metrics if any(any(r.cells[m.key].values.values()) for r in table.rows)]
 
 
 def _tile(ctx: Context, table: CompareTable, metric: Metric) -> str:
@@ -114,12 +145,23 @@ def _tile(ctx: Context, table: CompareTable, metric: Metric) -> str:
     value, _, half = cell.text.partition(" ± ")
     number = f"{esc(value)} <small>± {esc(half)}</small>" if half else esc(value)
     better = {"lower": "↓ is better", "higher": "↑ is better"}.get(metric.direction, "")
+    bent = metric.direction == "lower" and is_log(shown)
+    better += ", log scale" if bent else ""
     return (
         '<section class="tile"><h3 '
         f'title="{esc(metric.doc)}">{esc(metric.title)}<small>{better}</small></h3>'
         f'<p class="value">{number}</p><p class="who">{ctx.swatch(best.policy)}{esc(best.policy)}'
-        f"{_against(cell, table)}</p>{strips(shown, more=len(rows) - len(shown))}</section>"
+        f"{_as_good(rows, best, metric)}{_against(cell, table)}</p>"
+        f"{strips(shown, more=len(rows) - len(shown), log=bent)}</section>"
     )
+
+
+def _as_good(rows: Sequence[CompareRow], best: CompareRow, metric: Metric) -> str:
+    """Say how many policies have exactly the value of the one that is named."""
+    found = [i.mean for row in rows if (i := row.cells[metric.key].interval)]
+    mine = best.cells[metric.key].interval
+    many = found.count(mine.mean) - 1 if mine else 0
+    return f" and {many} more" if many else ""
 
 
 def _best_first(table: CompareTable, metric: Metric) -> list[CompareRow]:
@@ -168,23 +210,25 @@ def _strip(ctx: Context, row: CompareRow, metric: Metric) -> Strip:
 
 def _ranking(ctx: Context, case: Case, table: CompareTable, columns: Sequence[Metric]) -> str:
     series = over_time(ctx.run, case.trials)
-    top = _spark_top(table, series)
-    scale = BY_KEY["latency_p95_s"].text(top)
+    scale = _spark_scale(table, series)
+    shown = _telling(table, columns)
     head = "".join(
         f'<th data-sort tabindex="0" title="{esc(metric.doc)}">{esc(metric.title)}</th>'
-        for metric in columns
+        for metric in shown
     )
-    body = "".join(_ranking_row(ctx, table, row, columns, (series, top)) for row in table.rows)
+    body = "".join(_ranking_row(ctx, table, row, shown, (series, scale)) for row in table.rows)
+    left_out = ", ".join(metric.title.lower() for metric in columns if metric not in shown)
+    zero = f"Zero under every policy: {esc(left_out)}. " if left_out else ""
     ranked = table.ranked_by.title.lower() if table.ranked_by else "name"
     caption = (
         f"Ranked by {esc(ranked)}. Mean over seeds ± half of the 95 % interval; below it the "
         "difference to "
-        f"<b>{esc(table.baseline)}</b>, paired by seed. {esc(' '.join(table.notes))} Click a "
-        "heading to sort."
+        f"<b>{esc(table.baseline)}</b>, paired by seed. {esc(' '.join(table.notes))} "
+        f"{zero}Click a heading to sort."
     )
     inner = (
         '<div class="scroll"><table id="ranking"><thead><tr><th>Policy</th><th class="left">p95 '
-        f"latency over time, 0 to {esc(scale)}</th>"
+        f"latency over time, {esc(_spark_words(scale))}</th>"
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
     return card("Policies, best first", inner, caption)
@@ -195,7 +239,7 @@ def _ranking_row(
     table: CompareTable,
     row: CompareRow,
     columns: Sequence[Metric],
-    series: tuple[Mapping[str, Table], float],
+    series: tuple[Mapping[str, Table], Scale],
 ) -> str:
     tags = _tags(ctx, table, row)
     cells = "".join(_cell(ctx, table, row, metric) for metric in columns)
@@ -220,11 +264,17 @@ def _tags(ctx: Context, table: CompareTable, row: CompareRow) -> str:
     return "".join(tags)
 
 
-def _spark_top(table: CompareTable, series: Mapping[str, Table]) -> float:
-    """Return the common scale of the sparklines: the slowest stable policy."""
+def _spark_scale(table: CompareTable, series: Mapping[str, Table]) -> Scale:
+    """Return the common scale of the sparklines: up to the slowest stable policy."""
     stable = [row.policy for row in table.rows if not row.unstable]
     shown = stable or [row.policy for row in table.rows]
-    return max((v for p in shown if p in series for v in _known(series[p]["p95"])), default=0.0)
+    return Scale.of([v for p in shown if p in series for v in _known(series[p]["p95"])])
+
+
+def _spark_words(scale: Scale) -> str:
+    write = BY_KEY["latency_p95_s"].text
+    span = f"{write(scale.low) if scale.low else '0'} to {write(scale.high)}"
+    return f"{span}, log" if scale.low else span
 
 
 def _known(values: FloatArray) -> list[float]:
@@ -232,14 +282,14 @@ def _known(values: FloatArray) -> list[float]:
     return kept
 
 
-def _spark(ctx: Context, policy: str, series: Mapping[str, Table], top: float) -> str:
+def _spark(ctx: Context, policy: str, series: Mapping[str, Table], scale: Scale) -> str:
     known = _known(series[policy]["p95"]) if policy in series else []
     if not known:
         return ""
     latency = BY_KEY["latency_p95_s"]
     span = f"{latency.text(min(known))} to {latency.text(max(known))}"
     words = f"{policy}: p95 latency by time of emission, {span}"
-    return sparkline(series[policy]["p95"], ctx.looks[policy], top, words)
+    return sparkline(series[policy]["p95"], ctx.looks[policy], scale, words)
 
 
 def _cell(ctx: Context, table: CompareTable, row: CompareRow, metric: Metric) -> str:
@@ -261,113 +311,3 @@ def _cell(ctx: Context, table: CompareTable, row: CompareRow, metric: Metric) ->
     width, _, unit = half.partition(" ")
     text = f"{esc(shown)} {esc(unit)}<small>± {esc(width)}{few}</small>" if half else esc(shown)
     return f'<td{kind} data-value="{value}">{text}{under}</td>'
-
-
-# --- what went wrong, what was asserted, what is assumed ------------------------------------------
-
-
-def _failures(ctx: Context) -> str:
-    failed = [t for t in ctx.run.trials if t.status and not t.done]
-    missing = [t for t in ctx.run.trials if not t.status]
-    parts = []
-    if failed:
-        items = "".join(
-            f"<li><b>{esc(t.policy)}</b>, seed {t.seed}{_axes(t.axes)}: "
-            f"{esc(t.status.get('stage') or 'failed')}: "
-            f"{esc(t.status.get('message') or 'no message')}</li>"
-            for t in failed[:20]
-        )
-        more = f"<p>and {len(failed) - 20} more</p>" if len(failed) > 20 else ""
-        parts.append(
-            notice(f"<b>{len(failed)} of {len(ctx.run.trials)} trials failed</b>"
-                   f"<ul>{items}</ul>{more}"
-                   "Repeat them with <code>moedge compare … --retry-failed</code>.", "bad")
-        )  # fmt: skip
-    if missing:
-        parts.append(
-            notice(f"{len(missing)} trials have not run yet; repeat the command to finish them.")
-        )
-    return "".join(parts)
-
-
-def _axes(axes: Mapping[str, Any]) -> str:
-    return "".join(f", {esc(name)} = {esc(value)}" for name, value in axes.items())
-
-
-def _targets(ctx: Context) -> str:
-    """Return the scenario's `assert:` limits: a row per policy, a column per limit."""
-    found = ctx.run.asserts
-    if not found:
-        return ""
-    limits = list(dict.fromkeys(str(item.get("text", "")) for item in found))
-    rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
-    for item in found:
-        who = str(item.get("policy", "")), str(item.get("cell", ""))
-        rows.setdefault(who, {})[str(item.get("text", ""))] = item
-    head = "".join(f"<th><code>{esc(text)}</code></th>" for text in limits)
-    body = "".join(
-        f"<tr><td>{_who(ctx, *who)}</td>{''.join(_held(mine.get(text)) for text in limits)}</tr>"
-        for who, mine in rows.items()
-    )
-    kept = sum(bool(item.get("kept")) for item in found)
-    inner = (
-        f'<div class="scroll"><table><thead><tr><th>Policy</th>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-    return card(f"Targets: {kept} of {len(found)} kept", inner)
-
-
-def _held(item: Mapping[str, Any] | None) -> str:
-    if item is None:
-        return "<td>-</td>"
-    mark, word = ("✓", "better") if item.get("kept") else ("✗", "worse")
-    return f'<td><span class="{word}">{mark}</span> {esc(item.get("found", "-"))}</td>'
-
-
-def _who(ctx: Context, policy: str, cell: str) -> str:
-    mark = ctx.swatch(policy) if policy in ctx.looks else ""
-    return f"{mark}{esc(policy)}{f' ({esc(cell)})' if cell else ''}"
-
-
-def _assumed(ctx: Context, case: Case) -> str:
-    meta = case.meta
-    notes = []
-    if meta.get("model"):
-        notes.append(
-            f"Model <code>{esc(meta['model'])}</code>: answers come from the trained network "
-            "itself."
-        )
-    if meta.get("model") and meta.get("cost_as"):
-        notes.append(
-            f"Time, energy and memory are those of <code>{esc(meta['cost_as'])}</code>, by "
-            "roofline, not measured."
-        )
-    if meta.get("model") and meta.get("usage_assumed"):
-        notes.append(
-            "Which experts a token uses in it is mapped from the small model: an assumption, not "
-            "a measurement."
-        )
-    oracles = [policy for policy in case.policies() if ctx.is_oracle(policy)]
-    if oracles:
-        notes.append(
-            f"{esc(', '.join(oracles))}: an oracle. It sees the true mix and bounds what can be "
-            "reached."
-        )
-    if meta.get("model"):
-        notes.append(
-            "Regret is about quality only, against the best merge; gated plans are no merges and "
-            "may be negative."
-        )
-    seen = dict.fromkeys(note for trial in case.trials for note in trial.meta.get("notes", ()))
-    notes += [esc(note) for note in seen]
-    share = [
-        float(r["decision_share"]) for r in case.rows if r.get("decision_share") not in {None, ""}
-    ]
-    known = [value for value in share if math.isfinite(value)]
-    if known and meta.get("model"):
-        notes.append(
-            "The policies' own work takes up to "
-            f"{esc(BY_KEY['decision_share'].text(max(known)))} of busy time."
-        )
-    items = "".join(f"<li>{note}</li>" for note in notes) or "<li>Nothing beyond the scenario.</li>"
-    return card("What is assumed", f'<ul class="assumed">{items}</ul>')

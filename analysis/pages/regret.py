@@ -17,7 +17,7 @@ from analysis.pages.learning import BY, MOST_LINES, Lessons, learn
 from analysis.regret import MIN_STEPS, Kind, Slope, tail_slope
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import plotly.graph_objects as go
 
@@ -120,12 +120,16 @@ def _slope_table(ctx: Context, one: Lessons) -> str:
     table = ctx.table(one.case)
     curves = one.curves
     kinds: tuple[Kind, ...] = ("realised", "expected")
-    reasons: dict[str, None] = {}
+    reasons: dict[str, list[str]] = {}  # why -> whose
     rows = []
     for policy in sorted(curves):
         cells = table.row(policy).cells
         said = [cells[key].text if key in cells else "-" for key in _MEANS]
-        said += [_slope_text(tail_slope(curves[policy], kind), reasons) for kind in kinds]
+        for kind in kinds:
+            found = tail_slope(curves[policy], kind)
+            said.append(_slope_text(found))
+            if found.interval is None and policy not in reasons.setdefault(found.reason, []):
+                reasons[found.reason].append(policy)
         inner = "".join(f"<td>{esc(text)}</td>" for text in said)
         rows.append(f"<tr><td>{ctx.swatch(policy)}{esc(policy)}</td>{inner}</tr>")
     fixed = table.row(_comparator(ctx, one)).cells.get("regret_fixed_mean")
@@ -136,16 +140,22 @@ def _slope_table(ctx: Context, one: Lessons) -> str:
         )
     heads = ("Mean regret", "Early", "Late", "Tail slope b", "Slope of the expected")
     head = "".join(f"<th>{text}</th>" for text in heads)
-    why = f'<p class="caption">No slope: {esc("; ".join(reasons))}.</p>' if reasons else ""
+    why = f'<p class="caption">No slope: {esc(_whose(reasons))}.</p>' if reasons else ""
     return (
         f'<div class="scroll"><table><thead><tr><th>Policy</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>{why}"
     )
 
 
-def _slope_text(found: Slope, reasons: dict[str, None]) -> str:
+def _whose(reasons: Mapping[str, Sequence[str]]) -> str:
+    """Say who has no slope, and why."""
+    if len(reasons) == 1:
+        return next(iter(reasons))
+    return "; ".join(f"{', '.join(who)}: {why}" for why, who in reasons.items())
+
+
+def _slope_text(found: Slope) -> str:
     if found.interval is None:
-        reasons[found.reason] = None
         return "-"
     i = found.interval
     return f"{i.mean:.2f} [{i.low:.2f}, {i.high:.2f}]{' *' if i.few else ''}"
@@ -163,8 +173,9 @@ def _where(ctx: Context, made: Sequence[Lessons]) -> Panel:
     by = _by(made, ctx)
     figures: _Figures = {(one.case.slug, b): _matrix(ctx, one, b) for one in made for b in by.slugs}
     caption = (
-        "Mean regret of the node-slots with service, in points, mean over seeds. The context of a "
-        "node-slot is the task that it served most. "
+        "Mean regret of the node-slots with service of all seeds, in points. The context of a "
+        "node-slot is the task that it served most; below its name, the share of all node-slots "
+        f"that it has under <b>{esc(_comparator(ctx, made[0]))}</b>: a rare one says little. "
         f"Of more than {draw.MOST_PARTS} nodes, those that lose most are shown."
     )
     return Panel("where", "Where is it lost?", caption, figures, (ctx.case_choice, by), ("by",))
@@ -178,9 +189,18 @@ def _matrix(ctx: Context, one: Lessons, by: str) -> go.Figure:
         known = np.where(np.isnan(grid), 0.0, grid).mean(axis=0)
         kept = np.sort(np.argsort(-known, kind="stable")[: draw.MOST_PARTS])
         grid, found = grid[:, kept], [found[i] for i in kept]
-    names = [one.names[by].get(part, str(part)) for part in found]
+    names = [_part_name(ctx, one, by, part) for part in found]
     word = dict[str, str](BY)[by]
     return draw.where(list(means), names, grid, f"Mean regret by {word} (points)")
+
+
+def _part_name(ctx: Context, one: Lessons, by: str, part: int) -> str:
+    """Return the heading of a part; below a context's name the share of node-slots it has."""
+    name = style.plain(one.names[by].get(part, str(part)))
+    counts = one.counts(by, _comparator(ctx, one))
+    if by != "task" or part not in counts:
+        return name
+    return f"{name}<br>{BY_KEY['accuracy'].text(counts[part] / sum(counts.values()))}"
 
 
 def _grown(ctx: Context, made: Sequence[Lessons]) -> Panel:
@@ -198,10 +218,10 @@ def _grown(ctx: Context, made: Sequence[Lessons]) -> Panel:
     }
     caption = (
         "Contexts add up to the fleet's curve; the fleet's curve is the mean of the nodes'. Mean "
-        "over seeds, pointwise 95 % band from five seeds on; it is wide where seeds meet a "
-        "context more or less often. "
-        f"Of more than {MOST_LINES} parts: the {MOST_LINES - 1} that lose most, and the one that "
-        "loses least."
+        f"over seeds; with up to {draw.MOST_BANDS} parts a pointwise 95 % band, from five seeds "
+        "on, wide where seeds meet a context more or less often. The legend begins with the part "
+        f"that has cost most. Of more than {MOST_LINES} parts: the {MOST_LINES - 1} that lose "
+        "most, and the one that loses least."
     )
     choices = (ctx.case_choice, part, policy)
     return Panel("parts", "How does it grow there?", caption, figures, choices, ("part", "policy"))
@@ -242,9 +262,11 @@ def _answers(ctx: Context, made: Sequence[Lessons]) -> list[Html]:
         "router can see anything. False: no change in the 30 slots before, per 1000 node-slots "
         "with service. Recovered: from that slot on ten served slots lose on average no more than "
         "the twenty before the change, plus 2 points; time is the median, and a change that did "
-        "not recover counts as all the slots that it was watched for, a lower bound. A plan that "
-        "never changes recovers where the new mix happens to suit it. A dash under noticing: the "
-        "policy does not look. Means over seeds ± half of the 95 % interval."
+        "not recover counts as all the slots that it was watched for, a lower bound. Each "
+        "policy is measured by its own past: a plan that never changes recovers where the new "
+        "mix happens to suit it. A dash under noticing: the policy does not look; one that keeps "
+        "an estimate of the mix and reports no change has missed them all. Means over seeds ± "
+        "half of the 95 % interval."
     )
     return [
         shown_when(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.figures.style import GRID, INK, MUTED, Look
+from analysis.figures.style import GRID, INK, MUTED, Look, wide
 from analysis.pages.html import esc
 
 if TYPE_CHECKING:
@@ -69,15 +69,39 @@ def swatch(look: Look) -> str:
     return f'<svg class="swatch" {size} aria-hidden="true">{mark(look, 7, 7, 4.6)}</svg>'
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A scale of small drawings, linear from zero or logarithmic from `low`."""
+
+    low: float  # 0 on a linear scale
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Scale:
+        """Choose a scale that lets the smallest of some values be seen beside the largest."""
+        if wide(values):
+            return cls(0.7 * min(values), max(values))
+        return cls(0.0, max(values, default=0.0))
+
+    def share(self, values: FloatArray) -> FloatArray:
+        """Return where values stand between bottom (0) and top (1); NaN stands at the bottom."""
+        filled = np.nan_to_num(values, nan=self.low)
+        if self.low > 0.0:
+            part = np.log(np.maximum(filled, self.low) / self.low) / math.log(self.high / self.low)
+        else:
+            part = filled / self.high
+        return np.asarray(np.clip(part, 0.0, 1.0))
+
+
 def sparkline(
-    values: FloatArray, look: Look, top: float, words: str, width: int = 104, height: int = 34
+    values: FloatArray, look: Look, scale: Scale, words: str, width: int = 104, height: int = 34
 ) -> str:
-    """Return a line from zero to `top`, gaps where values are missing; `words` is its tooltip."""
+    """Return a line over a scale, gaps where values are missing; `words` is its tooltip."""
     known = np.isfinite(values)
-    if not known.any() or not top > 0.0:
+    if not known.any() or not scale.high > 0.0:
         return ""
     x = np.linspace(2, width - 2, len(values))
-    y = height - 3 - (height - 6) * np.clip(np.nan_to_num(values) / top, 0.0, 1.0)
+    y = height - 3 - (height - 6) * scale.share(values)
     path, pen = [], "M"
     for at, up, ok in zip(x, y, known, strict=True):
         if ok:
@@ -105,18 +129,22 @@ class Strip:
     seeds: tuple[float, ...]
 
 
-def strips(rows: Sequence[Strip], width: int = 280, more: int = 0) -> str:
-    """Return means with intervals (or dots per seed) of several policies on one scale."""
-    ends = [v for r in rows for v in (r.mean, r.low, r.high, *r.seeds) if math.isfinite(v)]
+def strips(rows: Sequence[Strip], width: int = 280, more: int = 0, log: bool = False) -> str:
+    """Return means with intervals (or dots per seed) of several policies on one scale.
+
+    `log` needs positive values, see `is_log`.
+    """
+    bend = math.log if log else float
+    ends = [bend(v) for r in rows for v in _ends(r)]
     if not ends:
         return ""
     low, high = min(ends), max(ends)
     pad = 0.06 * (high - low) or abs(high) * 0.05 or 1.0
     low, high = low - pad, high + pad
-    left, right, line = 92.0, width - 74.0, 19.0
+    left, right, line = 92.0, width - 78.0, 19.0
 
     def at(value: float) -> float:
-        return left + (right - left) * (value - low) / (high - low)
+        return left + (right - left) * (bend(value) - low) / (high - low)
 
     height = line * len(rows) + (14 if more else 0)
     parts = [f'<svg viewBox="0 0 {width} {height:.0f}" role="img" font-size="11.5">']
@@ -125,6 +153,16 @@ def strips(rows: Sequence[Strip], width: int = 280, more: int = 0) -> str:
     if more:
         parts.append(f'<text x="0" y="{height - 2:.0f}" fill="{MUTED}">and {more} more</text>')
     return "".join(parts) + "</svg>"
+
+
+def is_log(rows: Sequence[Strip]) -> bool:
+    """Tell whether these rows can have a logarithmic scale and need one."""
+    ends = [v for r in rows for v in _ends(r)]
+    return min(ends, default=0.0) > 0.0 and wide(r.mean for r in rows)
+
+
+def _ends(row: Strip) -> list[float]:
+    return [v for v in (row.mean, row.low, row.high, *row.seeds) if math.isfinite(v)]
 
 
 def _strip(

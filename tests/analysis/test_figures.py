@@ -50,6 +50,15 @@ def test_shipped_policies_differ_in_two_of_three_signs() -> None:
             assert sum(same) <= 1, (one, other)
 
 
+def test_no_colour_is_given_twice_while_one_is_free() -> None:
+    names = ["tanbr", "random", "uniform", "task-oracle", "mine", "yours"]  # two share a home
+    found = style.looks(names)
+    assert len({look.color for look in found.values()}) == len(names)
+    assert found["tanbr"] == style.looks(["tanbr"])["tanbr"]
+    everyone = style.looks([*names, *style.HOMES])
+    assert {look.color for look in everyone.values()} == set(style.COLORS)
+
+
 def test_one_colour_per_policy_in_every_figure(table, curves, run) -> None:
     figures = [
         compare.pareto(table, LOOKS, P99, ACCURACY), compare.forest(table, P99, LOOKS),
@@ -127,6 +136,18 @@ def test_shares_change_in_points_and_times_in_per_cent(table) -> None:
     assert compare.change(P99, row.cells[P99.key].paired).endswith(" %")
     assert compare.percent(-0.45) == "\N{MINUS SIGN}45 %"
     assert compare.percent(0.0) == "0 %"
+    assert compare.percent(0.0004) == "+0.04 %"  # "0 %" would deny a difference that was shown
+
+
+def test_small_counts_change_in_themselves() -> None:
+    rows = [
+        {"policy": policy, "seed": seed, "drift_recovery_slots": slots + seed}
+        for policy, slots in (("tanbr", 1.0), ("top1", 120.0))
+        for seed in range(5)
+    ]
+    cell = compare_table(rows, "tanbr").row("top1").cells["drift_recovery_slots"]
+    assert compare.change(cell.metric, cell.paired) == "+119 slots"
+    assert compare.signed(cell.metric, cell.paired) == "+119 slots"
 
 
 def test_cumulative_regret_means_and_seed_lines(curves) -> None:

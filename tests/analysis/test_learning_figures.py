@@ -52,10 +52,10 @@ def test_the_floor_stands_beside_the_error(curves) -> None:
 
 def test_the_cells_of_where_it_is_lost_are_in_points() -> None:
     values = np.array([[0.051, np.nan], [-0.02, -0.0001]])
-    fig = regret.where(["tanbr", "top2"], ["<even>", "odd"], values, "t")
+    fig = regret.where(["tanbr", "top2"], ["even", "odd"], values, "t")
     cells = fig.data[0]
     assert [list(row) for row in cells.text] == [["5.1", ""], ["\N{MINUS SIGN}2.0", "0.0"]]
-    assert list(cells.x) == ["&lt;even&gt;", "odd"]
+    assert list(cells.x) == ["even", "odd"]
     assert (cells.zmin, cells.zmax) == (pytest.approx(-5.1), pytest.approx(5.1))
 
 
@@ -64,6 +64,13 @@ def test_parts_are_drawn_in_the_order_given() -> None:
     fig = regret.grown_parts(lines, "t")
     assert [t.name for t in fig.data] == ["mood", "form"]
     np.testing.assert_allclose(fig.data[0].y, np.arange(4.0) + 0.5)
+
+
+def test_many_parts_have_no_bands() -> None:
+    lines = {f"n{i}": [np.arange(4.0) + i + s for s in range(5)] for i in range(5)}
+    few = dict(list(lines.items())[:4])
+    assert [t.name for t in regret.grown_parts(lines, "t").data] == list(lines)
+    assert len(regret.grown_parts(few, "t").data) > len(few)
 
 
 def aligned(level: float, jump: float) -> np.ndarray:

@@ -85,3 +85,18 @@ def test_the_slope_table_says_why_there_is_none_and_names_the_comparator(ctx) ->
 def test_the_captions_name_the_avoidable_part_of_the_context_error(ctx) -> None:
     panel = next(p for p in regret.build(ctx).panels if p.id == "context")
     assert re.search(r"tanbr [\d.]+ %, where a perfect estimate would have [\d.]+ %", panel.caption)
+
+
+def test_a_context_met_once_weighs_once(ctx) -> None:
+    lessons = learn(ctx, ctx.cases[0])
+    means, counts = lessons.mean("task", "tanbr"), lessons.counts("task", "tanbr")
+    nodes = 3
+    for part, name in enumerate(["even", "odd", "prime"]):
+        ends = [line[-1] for line in lessons.lines("task", "tanbr")[name]]
+        assert means[part] * counts[part] == pytest.approx(sum(ends) * nodes)  # the curves' ends
+
+
+def test_parts_are_listed_by_what_they_cost(ctx) -> None:
+    lines = learn(ctx, ctx.cases[0]).lines("node", "tanbr")
+    ends = [np.mean([line[-1] for line in many]) for many in lines.values()]
+    assert ends == sorted(ends, reverse=True)

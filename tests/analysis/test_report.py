@@ -9,7 +9,7 @@ import pytest
 
 from analysis.figures.style import SYMBOLS, Look
 from analysis.pages.html import Choice, esc, guard, script, slugs
-from analysis.pages.svg import Strip, mark, sparkline, strips
+from analysis.pages.svg import Scale, Strip, is_log, mark, sparkline, strips
 from analysis.report import write_report
 from scenarios.results import RunFolder, write_json
 from sim.errors import InputError
@@ -199,9 +199,21 @@ def test_every_symbol_has_a_shape() -> None:
 
 def test_sparklines_break_where_values_are_missing() -> None:
     look = Look("#0072B2", "circle", "solid")
-    text = sparkline(np.array([1.0, 2.0, np.nan, 1.0]), look, 2.0, "w")
+    text = sparkline(np.array([1.0, 2.0, np.nan, 1.0]), look, Scale(0.0, 2.0), "w")
     assert text.count("M") >= 3  # the ground line, and two pieces
-    assert sparkline(np.array([np.nan]), look, 1.0, "w") == ""
+    assert sparkline(np.array([np.nan]), look, Scale(0.0, 1.0), "w") == ""
+
+
+def test_far_apart_values_are_drawn_on_logarithmic_scales() -> None:
+    near, far = Scale.of([8.0, 16.0]), Scale.of([8.0, 800.0])
+    np.testing.assert_allclose(near.share(np.array([8.0, 16.0, np.nan])), [0.5, 1.0, 0.0])
+    low, middle, high = far.share(np.array([8.0, 80.0, 800.0]))
+    assert low > 0.0
+    assert middle - low == pytest.approx(high - middle)  # equal ratios, equal steps
+    look = Look("#0072B2", "circle", "solid")
+    rows = [Strip(f"p{v}", look, v, v, v, "", (v,)) for v in (8.0, 80.0, 800.0)]
+    assert is_log(rows)
+    assert not is_log([*rows, Strip("q", look, -1.0, -1.0, -1.0, "", ())])
 
 
 def test_a_file_in_the_way_is_refused_and_nothing_is_left(run_dir, tmp_path) -> None:

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from analysis.summary import batch_seconds, memory_totals, node_totals, summarise
+from analysis.summary import audit_facts, batch_seconds, memory_totals, node_totals, summarise
 from sim.records import DROPS
 from tests.analysis.folder import Shape, record
 
@@ -159,3 +159,13 @@ def test_summary_loads_no_heavy_library() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_audits_are_counted_where_there_are_any() -> None:
+    judged = {"audits": {"begun": 8, "heard": 5, "lost": 2, "sent_bytes": 4096.0}}
+    assert audit_facts(judged) == {"audit_bytes": 4096.0, "audit_lost": 0.25}
+    told = audit_facts({"audits": {"begun": 8, "heard": 8, "lost": 0, "sent_bytes": 0.0}})
+    assert math.isnan(told["audit_bytes"])  # users report by themselves: nothing is sent
+    assert told["audit_lost"] == 0.0
+    none = {"audits": {"begun": 0, "heard": 0, "lost": 0, "sent_bytes": 0.0}}
+    assert all(math.isnan(v) for meta in (none, {}) for v in audit_facts(meta).values())

@@ -51,13 +51,55 @@ def test_only_one_baseline_per_cell_and_one_table_per_cell(
     assert len(lines(text, "tanbr")) == 2
 
 
-def test_many_policies_are_split_and_all_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [row(f"p{i}", seed, 0.1, 0.5) for i in range(11) for seed in (1, 2)]
-    show_comparison(rows, "p0")
-    heads = lines(capsys.readouterr().err, "p0 ")
-    shown = " ".join(heads).split()
-    assert {f"p{i}" for i in range(11)} <= set(shown)
-    assert shown.count("p0") == len(heads) == 3
+def test_many_policies_are_a_row_each_with_the_side_they_are_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [
+        row(f"p{i}", seed, 0.1 + 0.01 * abs(i - 5), 0.5 + 0.01 * i)
+        for i in range(11)
+        for seed in range(3)
+    ]
+    show_comparison(rows, "p4")
+    text = capsys.readouterr().err
+    shown = [line.split() for line in text.splitlines() if line.strip().startswith("p")]
+    assert shown[0][0] == "p4"  # the baseline first
+    assert {words[0] for words in shown} >= {f"p{i}" for i in range(11)}
+    by_name = {words[0]: words for words in shown[:11]}
+    assert by_name["p9"][-1] == "+"  # more accurate
+    assert by_name["p0"][-1] == "-"
+    assert " ".join(by_name["p6"]) == "p6 110 ms = 56.0 % +"  # as slow, and more accurate
+    assert "p4 is the baseline; + better" in text
+
+
+def test_many_metrics_are_split_to_fit_the_width(capsys: pytest.CaptureFixture[str]) -> None:
+    more = {"regret_mean": 0.123, "regret_late": 0.1, "energy_j": 1e5, "memory_peak_bytes": 1e9}
+    more |= {"latency_p50_s": 0.1, "latency_mean_s": 0.2, "drift_recovery_slots": 12.0}
+    rows = [
+        row(f"policy-{i}", seed, 0.1 + 0.01 * seed, 0.5 + 0.01 * i + 0.001 * seed,
+            **{key: value * (1.0 + 0.1 * seed) for key, value in more.items()})
+        for i in range(6)
+        for seed in range(3)
+    ]  # fmt: skip
+    show_comparison(rows, "policy-0")
+    text = capsys.readouterr().err
+    assert len(lines(text, "policy-3")) == 2
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 160
+
+
+def test_what_is_zero_under_every_policy_is_named_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_comparison([{**r, "drop_share": 0.0} for r in ROWS], "top2")
+    text = capsys.readouterr().err
+    assert "Zero under every policy: dropped." in text
+    assert not lines(text, "Dropped")
+
+
+def test_equal_seed_by_seed_is_called_identical(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [*ROWS[:5], *(dict(r, policy="twin") for r in ROWS[:5])]
+    show_comparison(rows, "top2")
+    assert capsys.readouterr().err.count("identical") == 2
 
 
 def test_unstable_runs_show_no_latency(capsys: pytest.CaptureFixture[str]) -> None:
