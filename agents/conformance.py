@@ -1,5 +1,9 @@
 """The shipped checker of routers: it plays a short script and reports what breaks the contract.
 
+The script has nodes that are down, idle or restart, a cluster that changes its meaning, feedback
+that is late, in parts or missing, and, in plays of their own, feedback with NaN and feedback in one
+number per slot. A router with `snapshot` and `restore` is stopped and resumed as well.
+
     from agents.conformance import check_router, example_setup
     assert check_router("uniform", example_setup) == []
 
@@ -8,33 +12,34 @@ Your own router: `check_router("mine", example_setup, load=lambda name: MyRouter
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from agents.conformance_script import RESUME_SLOT, SLOTS, Script
 from agents.routers import ROUTERS
 from sim.errors import InputError
-from sim.plans import ByTask, Gated, Plan, Single, is_gated, merge_weights, uniform
+from sim.plans import ByTask, Gated, Plan, Single, is_gated, merge_weights
 from sim.ports import (
     BlockSetup,
     Calibration,
     ContextBlock,
     DecisionBlock,
-    FeedbackBlock,
     Oracle,
     Receipts,
 )
 from sim.rng import Streams
 
 if TYPE_CHECKING:
-    from sim.arrays import BoolArray, FloatArray
+    from sim.arrays import FloatArray
     from sim.ports import Router
 
-SLOTS = 12
 _SLACK = 1e-6
-_RESET_SLOT = 7
+_NO_PARAMETER = "no such parameter"
+_HINT = "draw from Streams(setup.seed).stream(...) alone, one stream per node"
 _RECEIPTS = ("flop", "read_bytes", "moved_bytes", "state_bytes")
 
 Make = Callable[[], BlockSetup]
@@ -74,23 +79,28 @@ def check_router(name: str, make_setup: Make, load: Load = ROUTERS.load) -> list
     setup = make_setup()
     if not kind.oracle:
         setup = replace(setup, oracle=None)  # nobody else may depend on it
-    first = _play(kind(setup), setup, _Script(setup, kind.oracle))
-    found = list(dict.fromkeys(first.breaches))
-    if not _same(first, _play(kind(setup), setup, _Script(setup, kind.oracle))):
-        found.append("the same seed gave other decisions")
-    found += _check_poison(kind, setup, first)
-    found += _check_boundary(kind, setup, first)
-    found += _check_params(kind, setup)
+    first = _play(kind(setup), setup, Script(setup, kind.oracle))
+    if first.breaches:  # what is malformed is not worth comparing
+        return [f"{name}: slot {slot}: {breach}" for breach, slot in first.breaches.items()]
+    checks = (_check_seed, _check_poison, _check_boundary, _check_resumed, _check_alone)
+    found = [breach for check in checks for breach in check(kind, setup, first)]
+    found += _check_pooled(kind, setup) + _check_params(kind, setup)
     return [f"{name}: {breach}" for breach in found]
+
+
+def _check_seed(kind: Any, setup: BlockSetup, first: _Trace) -> list[str]:
+    """The same seed must give the same decisions."""
+    slot = _parting(first, _play(kind(setup), setup, Script(setup, kind.oracle)))
+    return [] if slot is None else [f"the same seed gave other decisions in slot {slot}; {_HINT}"]
 
 
 def _check_poison(kind: Any, setup: BlockSetup, first: _Trace) -> list[str]:
     """Feedback with NaN must change nothing but the count of refused rows."""
     router = kind(setup)
-    script = _Script(setup, kind.oracle, poison=True)
+    script = Script(setup, kind.oracle, poison=True)
     found = []
-    if not _same(first, _play(router, setup, script)):
-        found.append("feedback with NaN changed decisions")
+    if (slot := _parting(first, _play(router, setup, script))) is not None:
+        found.append(f"feedback with NaN changed decisions in slot {slot}; see `sound_rows`")
     refused = getattr(router, "refused", None)
     if refused != script.poisoned:
         found.append(
@@ -103,133 +113,129 @@ def _check_boundary(kind: Any, setup: BlockSetup, first: _Trace) -> list[str]:
     """A router that is no oracle must not read the true mix."""
     if kind.oracle:
         return []
-    garbage = _play(kind(setup), setup, _Script(setup, oracle=False, garbage=True))
-    return [] if _same(first, garbage) else ["read the true mix without declaring `oracle = True`"]
+    garbage = _play(kind(setup), setup, Script(setup, oracle=False, garbage=True))
+    read = _parting(first, garbage) is not None
+    return ["read the true mix without declaring `oracle = True`"] if read else []
+
+
+def _check_resumed(kind: Any, setup: BlockSetup, first: _Trace) -> list[str]:
+    """A router that is put back into an earlier state must go on as the first one did."""
+    has = [callable(getattr(kind, name, None)) for name in ("snapshot", "restore")]
+    if not all(has):
+        return ["has only one of `snapshot` and `restore`"] if any(has) else []
+    router, script = kind(setup), Script(setup, kind.oracle)
+    _play(router, setup, script, range(RESUME_SLOT))
+    state = router.snapshot()
+    if found := _state_breaches(state):
+        return found
+    _play(router, setup, script, range(RESUME_SLOT, SLOTS))  # must not reach into the snapshot
+    resumed, script = kind(setup), Script(setup, kind.oracle)
+    resumed.restore(state)
+    for before, plans in enumerate(first.plans[:RESUME_SLOT]):
+        script.note(before, plans)
+    slot = _parting(first, _play(resumed, setup, script, range(RESUME_SLOT, SLOTS)))
+    told = f"restored from a snapshot taken before slot {RESUME_SLOT}, it decided"
+    return [] if slot is None else [f"{told} otherwise in slot {slot}; copy all that changes"]
+
+
+def _state_breaches(state: object) -> list[str]:
+    if not isinstance(state, dict):
+        return [f"snapshot: expected a dict of numpy arrays, found {type(state).__name__}"]
+    bad = [k for k, v in state.items() if not isinstance(v, np.ndarray) or v.dtype.hasobject]
+    return [f"snapshot: expected numpy arrays of numbers, found others at {bad}"] if bad else []
+
+
+def _check_alone(kind: Any, setup: BlockSetup, first: _Trace) -> list[str]:
+    """A node must decide the same alone as in the block, up to rounding."""
+    found, n = [], len(setup.nodes)
+    for row in (0, n - 1) if n > 1 else ():
+        script = Script(setup, kind.oracle, only=row)
+        swap_s = None if setup.swap_s is None else setup.swap_s[row : row + 1]
+        one = replace(setup, nodes=setup.nodes[row : row + 1], swap_s=swap_s)
+        lone = _play(kind(one), one, script)
+        if (slot := _leaving(first, lone, row, setup.experts)) is not None:
+            found.append(
+                f"node {int(setup.nodes[row])} decided or cost otherwise alone than in its block, "
+                f"from slot {slot}; {_HINT}"
+            )
+    return found
+
+
+def _check_pooled(kind: Any, setup: BlockSetup) -> list[str]:
+    """Rewards in one number per slot must not break what else holds."""
+    one = replace(setup, pooled=True)
+    trace = _play(kind(one), one, Script(one, kind.oracle))
+    return [f"with `pooled`, slot {slot}: {breach}" for breach, slot in trace.breaches.items()]
 
 
 def _check_params(kind: Any, setup: BlockSetup) -> list[str]:
+    found = []
     try:
-        kind(replace(setup, params={"no such parameter": 1}))
-    except InputError:
-        return []
-    return ["accepted an unknown parameter"]
+        kind(replace(setup, params={_NO_PARAMETER: 1}))
+        found.append("accepted an unknown parameter; use `parse` or `refuse_params`")
+    except InputError as error:
+        if _NO_PARAMETER not in str(error):
+            found.append(f"refused an unknown parameter without naming it: {error}")
+    except Exception as error:  # whatever a foreign class raises
+        found.append(f"met an unknown parameter with {type(error).__name__}, not InputError")
+    return found
 
 
 @dataclass(slots=True)
 class _Trace:
-    """What a router did, and what was wrong with it."""
+    """What a router did, and what was wrong with it: each breach with its first slot."""
 
+    first_slot: int = 0
     plans: list[tuple[Plan | None, ...]] = field(default_factory=list)
-    arrays: list[bytes] = field(default_factory=list)
-    breaches: list[str] = field(default_factory=list)
+    answers: list[DecisionBlock] = field(default_factory=list)
+    breaches: dict[str, int] = field(default_factory=dict)
 
 
-def _same(one: _Trace, two: _Trace) -> bool:
-    return one.plans == two.plans and one.arrays == two.arrays
+def _parting(whole: _Trace, other: _Trace) -> int | None:
+    """Return the first slot of the second trace in which the two differ by a bit, or None."""
+    for slot, answer in enumerate(other.answers, start=other.first_slot):
+        known = whole.answers[slot]
+        if list(known.plans) != list(answer.plans) or _bytes(known) != _bytes(answer):
+            return slot
+    return None
 
 
-class _Script:
-    """Contexts and feedback of a short run, a function of the seed and of what the router decided.
-
-    Args:
-        setup: The block.
-        oracle: Hand over a true mix.
-        garbage: Hand over a true mix of NaN to a router that must not look.
-        poison: Add a row with NaN to every batch of feedback.
-    """
-
-    def __init__(
-        self, setup: BlockSetup, oracle: bool, garbage: bool = False, poison: bool = False
-    ) -> None:
-        self._setup, self._oracle, self._garbage, self._poison = setup, oracle, garbage, poison
-        self._n = len(setup.nodes)
-        self._history: list[list[tuple[int, Plan]]] = [
-            [(-1, uniform(setup.experts))] for _ in range(self._n)
-        ]
-        self.poisoned = 0
-
-    def _rng(self, *name: str | int) -> np.random.Generator:
-        return Streams(self._setup.seed).stream("conformance", *name)
-
-    def active(self, slot: int) -> BoolArray:
-        """Switch one node off in every third slot."""
-        up = np.ones(self._n, dtype=np.bool_)
-        up[slot // 3 % self._n] = slot % 3 != 0
-        return up
-
-    def context(self, slot: int) -> ContextBlock:
-        """Return what the router sees; the last node restarts once."""
-        counts = (
-            self._rng("counts", slot)
-            .integers(0, 20, (self._n, self._setup.clusters))
-            .astype(np.float64)
-        )
-        counts[self._n // 2] *= slot % 2  # a node that serves nothing now and then
-        reset = np.zeros(self._n, dtype=np.bool_)
-        reset[-1] = slot == _RESET_SLOT
-        active = self.active(slot)
-        counts = np.asarray(counts * (active[:, None] & (slot > 0)), dtype=np.float64)
-        t_s = slot * self._setup.slot_s
-        return ContextBlock(slot, t_s, active, counts, reset, self._mix(slot))
-
-    def _mix(self, slot: int) -> FloatArray | None:
-        table = self._setup.oracle
-        if self._garbage:
-            return np.full((self._n, 5), np.nan)
-        if not self._oracle or table is None:
-            return None
-        tasks = table.accuracy.shape[1]
-        return np.asarray(self._rng("mix", slot).dirichlet(np.ones(tasks), self._n))
-
-    def note(self, slot: int, answer: DecisionBlock) -> None:
-        """Remember the plans in force."""
-        for row, plan in enumerate(answer.plans):
-            if plan is not None:
-                self._history[row].append((slot, plan))
-
-    def feedback(self, slot: int) -> FeedbackBlock:
-        """Answer the last two decisions of every node, in parts; nothing at all in slot 2."""
-        rows, decided, plans = [], [], []
-        for row in range(self._n if slot != 2 else 0):
-            for when, plan in self._history[row][-2:]:
-                rows.append(row)
-                decided.append(when)
-                plans.append(plan)
-        rng, shape = self._rng("feedback", slot), (len(rows), self._setup.clusters)
-        count = rng.integers(0, 5, shape).astype(np.float64)
-        reward = np.asarray(rng.random(shape) * (count > 0.0), dtype=np.float64)
-        block = FeedbackBlock(
-            slot, np.array(rows, int), np.array(decided, int), plans, reward, count
-        )
-        return self._poisoned(block) if self._poison and rows else block
-
-    def _poisoned(self, block: FeedbackBlock) -> FeedbackBlock:
-        """Add a spoilt copy of the first row: NaN in the reward or in the count, in turn."""
-        self.poisoned += 1
-        reward, count = block.reward[:1].copy(), block.count[:1] + 1.0
-        (reward if block.slot % 2 else count)[0, 0] = np.nan
-        return FeedbackBlock(
-            block.slot,
-            np.concatenate([block.row[:1], block.row]),
-            np.concatenate([block.decided[:1], block.decided]),
-            [block.plans[0], *block.plans],
-            np.concatenate([reward, block.reward]),
-            np.concatenate([count, block.count]),
-        )
+def _leaving(block: _Trace, lone: _Trace, row: int, experts: int) -> int | None:
+    """Return the first slot in which a node alone differs from its row in a block, or None."""
+    for slot, (one, two) in enumerate(zip(block.answers, lone.answers, strict=True)):
+        plans = one.plans[row], two.plans[0]
+        numbers = _row_numbers(one, row), _row_numbers(two, 0)
+        if not (_alike(*plans, experts) and np.allclose(*numbers, rtol=_SLACK, atol=_SLACK)):
+            return slot
+    return None
 
 
-def _play(router: Router, setup: BlockSetup, script: _Script) -> _Trace:
-    trace = _Trace()
-    for slot in range(SLOTS):
+def _alike(one: Plan | None, two: Plan | None, experts: int) -> bool:
+    if one is None or two is None or type(one) is not type(two):
+        return one is two
+    pair = merge_weights(one, experts), merge_weights(two, experts)
+    if pair[0] is None or pair[1] is None:
+        return one == two
+    return bool(np.allclose(pair[0], pair[1], rtol=0.0, atol=_SLACK))
+
+
+def _row_numbers(answer: DecisionBlock, row: int) -> FloatArray:
+    costs = [float(np.asarray(getattr(answer.receipts, name))[row]) for name in _RECEIPTS]
+    return np.array([*costs, *([] if answer.mix is None else answer.mix[row])])
+
+
+def _play(router: Router, setup: BlockSetup, script: Script, slots: range = range(SLOTS)) -> _Trace:
+    trace = _Trace(slots.start)
+    for slot in slots:
         if slot:
             router.update_block(script.feedback(slot))
         context = script.context(slot)
         answer = router.decide_block(context)
-        trace.breaches += _breaches(answer, context, setup)
-        trace.breaches += _undeclared(answer, type(router))
-        script.note(slot, answer)
+        for breach in _breaches(answer, context, setup) + _undeclared(answer, type(router)):
+            trace.breaches.setdefault(breach, slot)
+        script.note(slot, answer.plans)
         trace.plans.append(tuple(answer.plans))
-        trace.arrays.append(_bytes(answer))
+        trace.answers.append(copy.deepcopy(answer))
     return trace
 
 

@@ -11,6 +11,7 @@ import torch
 from agents.conformance import check_router, example_setup
 from agents.routers import ROUTERS
 from agents.routers.static import RandomWeights, Uniform
+from sim.errors import InputError
 from sim.plans import Blend, ByTask, Merged, TopK
 from sim.ports import Receipts
 
@@ -106,6 +107,72 @@ class Wide(Sparse):
         self.plan = Blend(5)
 
 
+class Forgetful(RandomWeights):
+    """Keeps no stream in its snapshot."""
+
+    def snapshot(self):
+        return {"refused": np.array(self.refused)}
+
+    def restore(self, state):
+        self.refused = int(state["refused"])
+
+
+class Pickled(RandomWeights):
+    def snapshot(self):
+        return {"rngs": self._rngs}
+
+    def restore(self, state):
+        self._rngs = state["rngs"]
+
+
+class Halved(RandomWeights):
+    def snapshot(self):
+        return {}
+
+
+class Sociable(RandomWeights):
+    """One stream for all nodes of the block."""
+
+    def __init__(self, setup):
+        super().__init__(setup)
+        self._rngs = [self._rngs[0]] * len(setup.nodes)
+
+
+class Scalar(Uniform):
+    def __init__(self, setup):
+        super().__init__(setup)
+        self._pooled = setup.pooled
+
+    def decide_block(self, context):
+        answer = super().decide_block(context)
+        return replace(answer, explored=answer.explored[int(self._pooled) :])
+
+
+class Startled(Uniform):
+    """Goes wrong when a cluster is renewed."""
+
+    def decide_block(self, context):
+        answer = super().decide_block(context)
+        if context.renewed is None:
+            return answer
+        return replace(answer, plans=[TopK(9)] * len(answer.plans))
+
+
+class Strict(Uniform):
+    def __init__(self, setup):
+        super().__init__(replace(setup, params={}))
+        if setup.params:
+            raise KeyError("params")
+
+
+class Mute(Strict):
+    def __init__(self, setup):
+        try:
+            super().__init__(setup)
+        except KeyError:
+            raise InputError("wrong parameters") from None
+
+
 @pytest.mark.parametrize(
     ("kind", "breach"),
     [
@@ -121,6 +188,14 @@ class Wide(Sparse):
         (Short, "expected one of 4 experts per cluster, 3"),
         (Wide, "blend of 5 experts, of 4"),
         (Lax, "accepted an unknown parameter"),
+        (Forgetful, "restored from a snapshot taken before slot 8, it decided otherwise in slot 8"),
+        (Pickled, "snapshot: expected numpy arrays of numbers, found others at ['rngs']"),
+        (Halved, "has only one of `snapshot` and `restore`"),
+        (Sociable, "node 12 decided or cost otherwise alone than in its block"),
+        (Scalar, "with `pooled`, slot 0: explored has shape"),
+        (Startled, "slot 5: top-k of 9 experts, of 4"),
+        (Strict, "met an unknown parameter with KeyError, not InputError"),
+        (Mute, "refused an unknown parameter without naming it: wrong parameters"),
         (object, "`oracle` must be a class attribute"),
     ],
 )
