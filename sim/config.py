@@ -138,8 +138,8 @@ class DriftSpec:
     """One change of a stream's mix.
 
     `switch`: a fresh draw (or `weights`) from `at_s` on. `gradual`: linear over `over_s`.
-    `recurring`: swaps between the first mix and a second one every `every_s` from `at_s`. `new-
-    task`: from `at_s` a task that the mix had not takes `share` of it.
+    `recurring`: swaps between the first mix and a second one every `every_s` from `at_s`.
+    `new-task`: from `at_s` a task that the mix had not takes `share` of it.
     """
 
     kind: Literal["switch", "gradual", "recurring", "new-task"]

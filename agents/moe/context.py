@@ -71,9 +71,7 @@ def _fitted(checkpoint: Checkpoint, spec: ClusterSpec) -> Context:
     inputs, task, hits = _items(tables, spec)
     count = spec.count if spec.count is not None else checkpoint.card.clusters
     if not 1 <= count <= min(_MOST, len(inputs)):
-        raise InputError(
-            f"clusters.count: expected 1 to {min(_MOST, len(inputs))}, found {spec.count}"
-        )
+        raise InputError(f"clusters.count: expected 1 to {min(_MOST, len(inputs))}, found {count}")
     found = fit(checkpoint.model, inputs, count, _stream(checkpoint))
     embeddings = pool_embeddings(checkpoint.model, tables.inputs, found.token_weights)
     per_task = np.zeros((count, tasks), np.int64)

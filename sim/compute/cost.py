@@ -52,8 +52,7 @@ def itself(card: ModelCard) -> Architecture:
     """Return the small model as an architecture of its own (`cost_as` absent).
 
     Deviation: its embedding table counts as computed backbone; its working memory is the estimate
-        of
-    `architectures` without the score matrix (the card names no heads).
+    of `architectures` without the score matrix (the card names no heads).
     """
     width = 6.0 * card.d_model + 2.0 * card.d_ff
     return Architecture(
@@ -239,8 +238,7 @@ class CostModel:
             (expert and sum read, sum written), bytes read from storage.
 
         Source: Han et al. 2025 (arXiv 2509.19781). Deviation: an architecture with more experts
-            than the
-        small model merges all that the active ones stand for.
+            than the small model merges all that the active ones stand for.
         """
         units = active * self._spread
         params = units * self.architecture.moe_layers * self.architecture.expert_params
