@@ -328,14 +328,24 @@ def _check_fit(group: Group, path: Path, cost: Any, scenario: Scenario) -> Itera
     plan = _gated_plan(group, scenario)
     if plan is None:
         return
-    units = len(reachable(plan, cost.experts)) * cost.layers
-    units = units if group.cache == "all" else group.servers
-    working_bytes = cost.activation_bytes(1, plan)
-    gated_bytes = cost.backbone_bytes + working_bytes + units * cost.expert_bytes
+    gated_bytes = _gated_bytes(group, plan, cost)
     if gated_bytes > has_bytes:
         advice = "; `cache: lru` keeps only part of the experts" if group.cache == "all" else ""
         said = f"gated plans do not fit: they need {_of(gated_bytes, has_bytes)}{advice}"
         yield Finding(place, said, warning=isinstance(group.plan, RouterPlan))
+
+
+def _gated_bytes(group: Group, plan: Gated, cost: Any) -> float:
+    """Return what a gated plan needs on a node, each of its servers with one request."""
+    fixed_bytes = cost.backbone_bytes
+    if group.cache == "all":
+        units = len(reachable(plan, cost.experts)) * cost.layers
+        if isinstance(group.plan, RouterPlan):
+            fixed_bytes += cost.merged_bytes  # of the start plan, in force until all are here
+    else:
+        units = group.servers
+    working_bytes = cost.activation_bytes(1, plan) + cost.kv_bytes(1)
+    return float(fixed_bytes + group.servers * working_bytes + units * cost.expert_bytes)
 
 
 def _gated_plan(group: Group, scenario: Scenario) -> Gated | None:

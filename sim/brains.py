@@ -84,12 +84,21 @@ class Brains:
         return make(self._card.layers, self._card.experts)
 
     def assumptions(self) -> list[str]:
-        """Return what the report must say about the mapping of small model to architecture."""
+        """Return what the report must say: how the small model is mapped, what did not fit."""
         costs = [deployment.cost for deployment in self.deployments.values()]
         plans = self.coupling.profiles.plans
         gates = sorted({plan.k for plan in plans if not isinstance(plan, Blend)})
         about_k = {cost.k_note(k): None for k in gates for cost in costs}
-        return [*self.notes, *(note for note in about_k if note)]
+        return [*self.notes, *(note for note in about_k if note), *self._refusals()]
+
+    def _refusals(self) -> list[str]:
+        refused = [swap.refused for swap in self.coupling.swaps.values() if swap.refused]
+        if not refused:
+            return []
+        return [
+            f"Plans refused for lack of memory: {sum(refused)}, on {len(refused)} node(s); the plan"
+            " before stayed in force (table decisions, no t_force_s)."
+        ]
 
     def plan_id(self, node: int) -> int:
         """Return the id of the plan in force on a node, -1 while it has none."""

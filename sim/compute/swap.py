@@ -64,6 +64,7 @@ class Swap:
         self._pending: _Pending | None = None
         self._stops = deployment.spec.swap == "stop-the-world"
         self.merge_s = 0.0  # server time asked for by merges (law L7)
+        self.refused = 0  # plans for which there was no room
         deployment.resume = self.resume
 
     @property
@@ -179,6 +180,7 @@ class Swap:
     def _refuse(self, now_s: float) -> None:
         """Keep the old plan: the row's t_force_s stays NaN."""
         self._pending = None
+        self.refused += 1
         self._unblock(now_s)
 
     def _fetched(self, pending: _Pending, now_s: float) -> None:

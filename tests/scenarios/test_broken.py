@@ -413,7 +413,7 @@ WARNED = {
         changed(MODEL, "jetson-orin-nano", "jetson-orin-nano, memory: 1 GiB")
         + "policies: [top2]\n",
         [
-            "x.yaml:5:65: warning: nodes.0.memory: gated plans do not fit: they need 1.16 GiB, the "
+            "x.yaml:5:65: warning: nodes.0.memory: gated plans do not fit: they need 1.26 GiB, the "
             "node has 1.00 GiB; `cache: lru` keeps only part of the experts"
         ],
     ),

@@ -146,10 +146,13 @@ def test_a_swap_that_would_leave_no_room_to_serve_is_refused_and_nothing_is_drop
     seen = run(world([tight], [timed(times)], duration_s=3.0), script({1: SKEW, 2: OTHER}))
     assert seen.record.meta["laws"]["memory"] == 0
     assert np.isnan(seen["decisions"]["t_force_s"][1:]).all()
+    told = "Plans refused for lack of memory: 2, on 1 node(s); the plan before stayed in force"
+    assert [told in note for note in seen.record.meta["notes"]].count(True) == 1
     roomy = node(memory_bytes=BACKBONE + 2 * MERGED + UNIT + WORKING)
     seen = run(world([roomy], [timed(times)], duration_s=3.0), script({1: SKEW, 2: OTHER}))
     assert seen.record.meta["laws"]["memory"] == 0
     assert np.isfinite(seen["decisions"]["t_force_s"]).sum() == 3
+    assert not any("refused" in note for note in seen.record.meta["notes"])
 
 
 def test_key_value_memory_is_a_category_of_its_own() -> None:
