@@ -27,8 +27,7 @@ def project(points: FloatArray) -> FloatArray:
 def stick_breaking(cube: FloatArray) -> FloatArray:
     """Map points of the cube to the simplex so that uniform stays uniform, (N, K-1) to (N, K).
 
-    Source: stick breaking by Beta(1, K-1-k) quantiles. Deviation:
-    none.
+    Source: stick breaking by Beta(1, K-1-k) quantiles. Deviation: none.
     """
     dims = cube.shape[-1]
     rest = np.ones(cube.shape[:-1])

@@ -13,6 +13,7 @@ from agents.routers.context import MixEstimate, switch_rows
 from agents.routers.feedback import sound_rows
 from agents.routers.model import Work
 from agents.routers.pulls import Answer, Pulls
+from agents.routers.snapshots import below, flat
 from sim.plans import Merged, Plan, Single, merge_weights
 from sim.ports import BlockSetup, ContextBlock, DecisionBlock, FeedbackBlock, Receipts
 
@@ -157,9 +158,8 @@ class Slotwise(ABC):
 
     def snapshot(self) -> dict[str, AnyArray]:
         """Return a copy of all state that changes, as flat numpy arrays."""
-        state = {f"mix.{key}": value for key, value in self.mix.snapshot().items()}
-        for row, pulls in enumerate(self.pulls):
-            state |= {f"pulls.{row}.{key}": value for key, value in pulls.snapshot().items()}
+        state = flat({"mix": self.mix.snapshot()})
+        state |= flat({f"pulls.{row}": pulls.snapshot() for row, pulls in enumerate(self.pulls)})
         return state | {
             "refused": np.array(self.refused),
             "since": np.array(self.since),
@@ -170,9 +170,9 @@ class Slotwise(ABC):
 
     def restore(self, state: dict[str, AnyArray]) -> None:
         """Put a snapshot of a router with the same setup back."""
-        self.mix.restore(part(state, "mix"))
+        self.mix.restore(below(state, "mix"))
         for row, pulls in enumerate(self.pulls):
-            pulls.restore(part(state, f"pulls.{row}"))
+            pulls.restore(below(state, f"pulls.{row}"))
         self.refused = int(state["refused"])
         self.since = [int(slot) for slot in state["since"]]
         self.plans = [_plan(row) for row in state["plans"].tolist()]
@@ -189,12 +189,3 @@ def _plan(numbers: list[float]) -> Plan | None:
     if math.isnan(numbers[0]):
         return None
     return Single(numbers.index(1.0, 1) - 1) if numbers[0] else Merged(tuple(numbers[1:]))
-
-
-def part(state: dict[str, AnyArray], name: str) -> dict[str, AnyArray]:
-    """Return the entries of a snapshot below a name, without it."""
-    return {
-        key.removeprefix(f"{name}."): value
-        for key, value in state.items()
-        if key.startswith(f"{name}.")
-    }

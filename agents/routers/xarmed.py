@@ -12,7 +12,8 @@ from agents.routers.context import ContextParams
 from agents.routers.model import Work
 from agents.routers.params import limited
 from agents.routers.simplex import sparsify, stick_breaking
-from agents.routers.slotwise import Pick, Slotwise, part
+from agents.routers.slotwise import Pick, Slotwise
+from agents.routers.snapshots import below, flat
 from sim.plans import Merged
 
 if TYPE_CHECKING:
@@ -106,9 +107,9 @@ class XArmed(Slotwise):
             state[f"trees.{row}.index"] = np.array(
                 [(context, serial) for context, (serial, _) in trees.items()], dtype=np.int64
             ).reshape(-1, 2)
-            for context, (_, bandit) in trees.items():
-                name = f"trees.{row}.{context}"
-                state |= {f"{name}.{key}": value for key, value in bandit.snapshot().items()}
+            state |= flat(
+                {f"trees.{row}.{c}": bandit.snapshot() for c, (_, bandit) in trees.items()}
+            )
         return state
 
     def restore(self, state: dict[str, AnyArray]) -> None:
@@ -119,5 +120,5 @@ class XArmed(Slotwise):
             self.trees[row] = {}
             for context, serial in state[f"trees.{row}.index"].tolist():
                 bandit = self.grow()
-                bandit.restore(part(state, f"trees.{row}.{context}"))
+                bandit.restore(below(state, f"trees.{row}.{context}"))
                 self.trees[row][context] = (serial, bandit)

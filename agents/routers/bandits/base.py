@@ -13,7 +13,7 @@ from agents.routers.feedback import check_calibration, simplex_point, sound_rows
 from agents.routers.model import Observations, RewardModel, Work
 from agents.routers.rngs import load_rngs, save_rngs
 from agents.routers.simplex import sparsify
-from agents.routers.tanbr.learner import below
+from agents.routers.snapshots import below, flat
 from agents.routers.tanbr.space import space_for
 from sim.plans import Merged, Plan
 from sim.ports import BlockSetup, ContextBlock, DecisionBlock, FeedbackBlock, Receipts
@@ -211,8 +211,7 @@ class CandidateBandit:
 
     def snapshot(self) -> dict[str, AnyArray]:
         """Return a copy of all state that changes, as flat numpy arrays."""
-        parts = {"model": self.model.snapshot(), "mix": self.mix.snapshot()}
-        state = {f"{p}.{k}": v for p, part in parts.items() for k, v in part.items()}
+        state = flat({"model": self.model.snapshot(), "mix": self.mix.snapshot()})
         state |= {name: getattr(self, name).copy() for name in _BOOKS}
         return {**state, "refused": np.array(self.refused), "rngs": save_rngs(self.rngs)}
 

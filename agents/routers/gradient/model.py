@@ -12,7 +12,7 @@ from agents.routers.gradient.covariance import Covariance, DiagonalCovariance, F
 from agents.routers.gradient.nets import GradientNets
 from agents.routers.gradient.work import GradientCosts
 from agents.routers.model import Observations, Surprise, Work, slot_noise
-from agents.routers.tanbr.learner import below
+from agents.routers.snapshots import below, flat
 from agents.routers.tanbr.memory import Memory
 
 if TYPE_CHECKING:
@@ -229,11 +229,10 @@ class GradientModel:
     def snapshot(self) -> dict[str, AnyArray]:
         """Return a copy of all state, flat."""
         parts = {"nets": self.nets.snapshot(), "memory": self.memory.snapshot()}
-        flat = {f"{p}.{k}": v for p, part in parts.items() for k, v in part.items()}
         marked = sorted(self.marks)
         kept = [self.marks[row].numpy() for row in marked]
         return {
-            **flat,
+            **flat(parts),
             "covariance": self.covariance.state.numpy().copy(),
             "marked": np.array(marked, dtype=np.int64),
             "marks": np.array(kept, dtype=np.float32),

@@ -91,6 +91,9 @@ def _padded(tree: Tree, width: int) -> FloatArray:
 def polish(choice: Choice, reach: FloatArray, noise: FloatArray, scorer: Scorer) -> None:
     """Search around the chosen points; the cell stays the one that proposed.
 
+    Source: our own (random local search of the upper bound, as Bayesian optimisers refine their
+    best candidates). Deviation: none.
+
     Args:
         choice: Changed in place.
         reach: Diameter of each chosen cell, (n,).

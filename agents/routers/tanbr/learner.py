@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 import numpy as np
 
 from agents.routers.model import Observations, Surprise, Work, slot_noise
+from agents.routers.snapshots import below, flat
 from agents.routers.tanbr.cost import Costs
 from agents.routers.tanbr.heads import Heads, PooledHeads, score
 from agents.routers.tanbr.memory import Memory
@@ -301,8 +302,7 @@ class Learner:
             "heads": self.heads.snapshot(),
             "memory": self.memory.snapshot(),
         }
-        flat = {f"{p}.{k}": v for p, part in parts.items() for k, v in part.items()}
-        return {**flat, "fresh": self.fresh.copy(), "since": self.since.copy()}
+        return {**flat(parts), "fresh": self.fresh.copy(), "since": self.since.copy()}
 
     def restore(self, state: dict[str, AnyArray]) -> None:
         """Put a snapshot back."""
@@ -310,8 +310,3 @@ class Learner:
         self.heads.restore(below(state, "heads"))
         self.memory.restore(below(state, "memory"))
         self.fresh, self.since = np.array(state["fresh"]), np.array(state["since"])
-
-
-def below(state: dict[str, AnyArray], part: str) -> dict[str, AnyArray]:
-    """Return the entries of a flat snapshot that belong to one part, without its name."""
-    return {k[len(part) + 1 :]: v for k, v in state.items() if k.startswith(part + ".")}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.routers.rngs import load_rngs, save_rngs
-from agents.routers.tanbr.learner import below
+from agents.routers.snapshots import below, flat
 
 if TYPE_CHECKING:
     from agents.routers.tanbr.router import Tanbr
@@ -18,11 +18,8 @@ _PARTS = ("learner", "ledger", "watch", "mix", "cusum")
 
 def save(router: Tanbr) -> dict[str, AnyArray]:
     """Copy everything that changes during a run."""
-    state: dict[str, AnyArray] = {}
-    for name in _PARTS:
-        state |= {f"{name}.{k}": v for k, v in getattr(router, name).snapshot().items()}
-    for row, tree in enumerate(router.trees):
-        state |= {f"tree{row}.{k}": v for k, v in tree.snapshot().items()}
+    state = flat({name: getattr(router, name).snapshot() for name in _PARTS})
+    state |= flat({f"tree{row}": tree.snapshot() for row, tree in enumerate(router.trees)})
     state["refused"] = np.array(router.refused)
     state["rngs"] = save_rngs(router.rngs)
     return state
