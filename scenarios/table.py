@@ -209,20 +209,20 @@ def difference(metric: Metric, cell: Cell) -> str:
         return ""
     if not any(cell.paired.differences):
         return "identical"
-    shares = metric.unit in {"share", "points"}
-    if not shares and not is_relative(metric, cell.paired):
-        return f"{signed(metric, cell.paired)} {cell.paired.verdict}"
-    if shares:
+    if metric.unit in {"share", "points"}:
         interval, unit = cell.paired.difference, "pt"
-    else:
+    elif is_relative(metric, cell.paired):
         interval, unit = cell.paired.ratio, "%"
+    else:
+        return f"{signed(metric, cell.paired)} {cell.paired.verdict}"
     if not math.isfinite(interval.mean):
         return ""
     mean, half = 100.0 * interval.mean, 100.0 * interval.half_width
     if not math.isfinite(half):
         return f"{mean:+.1f} {unit}"
     places = min(decimals(half, mean), _MOST_DECIMALS)
-    return f"{mean:+.{places}f} ± {half:.{places}f} {unit} {cell.paired.verdict}"
+    shown = round(mean, places) + 0.0  # no "-0"
+    return f"{shown:+.{places}f} ± {half:.{places}f} {unit} {cell.paired.verdict}"
 
 
 def _stability(row: CompareRow) -> str:

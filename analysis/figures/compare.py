@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from analysis.figures.style import Looks
 
 _SMALLEST, _LARGEST = 12.0, 42.0  # marker diameters, px
+_CROWD = 6  # policies above which large markers would cover each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,10 @@ def pareto(
         BY_KEY["memory_peak_bytes"], (mean_of(r, BY_KEY["memory_peak_bytes"]) for r in rows)
     )
     heaviest = max((mean_of(row, memory.metric) for row in rows), default=math.nan)
+    largest = _LARGEST if len(rows) <= _CROWD else 0.7 * _LARGEST
     for row in sorted(rows, key=lambda row: row.policy):
         _pareto_seeds(fig, row, looks, x, y)
-        _pareto_mean(fig, row, looks, (x, y), memory.metric, heaviest)
+        _pareto_mean(fig, row, looks, (x, y), (memory.metric, heaviest / largest**2))
     fig.update_xaxes(rangemode="tozero")
     means = [mean_of(row, latency) for row in rows]
     if style.wide(means):
@@ -125,13 +127,13 @@ def _pareto_mean(
     row: CompareRow,
     looks: Looks,
     axes: tuple[Axis, Axis],
-    memory: Metric,
-    heaviest: float,
+    area: tuple[Metric, float],
 ) -> None:
-    x, y = axes
+    """Draw a policy's mean; `area` is the metric that it stands for, and its amount per px^2."""
+    (x, y), (memory, per_area) = axes, area
     look, weight = looks[row.policy], mean_of(row, memory)
-    known = math.isfinite(weight) and heaviest > 0.0
-    diameter = max(_SMALLEST, _LARGEST * math.sqrt(weight / heaviest)) if known else 16.0
+    known = math.isfinite(weight) and per_area > 0.0
+    diameter = max(_SMALLEST, math.sqrt(weight / per_area)) if known else 16.0
     name = style.plain(row.policy) + (f" ({memory.text(weight)})" if known else "")
     cells = [row.cells[axis.metric.key] for axis in axes]
     fig.add_scatter(
@@ -275,7 +277,7 @@ def _change(metric: Metric, versus: Paired, value: float) -> str:
     if metric.unit in {"share", "points"}:
         places = 1 if abs(value) >= 0.01 else 2
         text = f"{100.0 * value:+.{places}f} points"
-        return text.replace("-", MINUS) if float(text[:-7]) else "0 points"
+        return text.replace("-", MINUS) if float(text[:-7]) else _nearly(value, "points")
     return ("+" if value > 0.0 else "") + metric.text(value)
 
 
@@ -289,7 +291,12 @@ def percent(share: float) -> str:
     """Write a relative change with its sign, such as `-45 %`."""
     places = 0 if abs(share) >= 0.1 else 1 if abs(share) >= 0.001 else 2
     text = f"{100.0 * share:+.{places}f} %"
-    return text.replace("-", MINUS) if float(text[:-2]) else "0 %"
+    return text.replace("-", MINUS) if float(text[:-2]) else _nearly(share, "%")
+
+
+def _nearly(value: float, unit: str) -> str:
+    """Write what rounds to zero: a difference that was shown must not be denied."""
+    return f"≈ 0 {unit}" if value else f"0 {unit}"
 
 
 # --- axis of an experiment ------------------------------------------------------------------------

@@ -31,6 +31,8 @@ SYMBOLS = (
     "triangle-down", "pentagon", "diamond-tall", "triangle-left", "bowtie", "hourglass",
     "triangle-right", "diamond-wide",
 )  # fmt: skip
+# neighbours in hue (green and teal, pink and purple, orange and brown) differ in dash
+_DASH_OF = (0, 1, 2, 3, 4, 5, 0, 1, 3, 2, 1, 0, 5, 0, 4, 4)
 DASHES = ("solid", "9px,4px", "2px,3px", "9px,3px,2px,3px", "16px,4px", "5px,2px")
 INK, MUTED, GRID, PAPER = "#1B2430", "#5B6675", "#E4E8EE", "#FFFFFF"
 _LEGEND_BELOW = 42.0  # px from the top of a figure, under its title
@@ -89,7 +91,7 @@ def looks(policies: Sequence[str]) -> dict[str, Look]:
 def place_look(place: int) -> Look:
     """Return the signs of a place: no two of the first 48 share two of colour, symbol and dash."""
     turn, at = divmod(place, len(COLORS))
-    symbol, dash = (at + 5 * turn) % len(SYMBOLS), (at + at // 8 + 2 * turn) % len(DASHES)
+    symbol, dash = (at + 5 * turn) % len(SYMBOLS), (_DASH_OF[at] + turn) % len(DASHES)
     return Look(COLORS[at], SYMBOLS[symbol], DASHES[dash])
 
 

@@ -249,8 +249,9 @@ def _around(ctx: Context, made: Sequence[Lessons]) -> Panel:
     caption = (
         "All changes laid over each other at slot 0; what belongs to the change before or after is "
         "left out. Lines are means over three slots, never across the change; markers: the median "
-        "slot of the first detection. Below: the share of all changes noticed by then. A gradual "
-        "change is drawn from the start of its ramp."
+        "slot of the first detection. Below: the share of all changes noticed by then; lines "
+        "of policies that share a detector cover each other. A gradual change is drawn from the "
+        "start of its ramp."
     )
     return Panel("around", "What does a change cost?", caption, figures, (ctx.case_choice,))
 
@@ -313,11 +314,13 @@ def _context(ctx: Context, made: Sequence[Lessons]) -> Panel:
 
 def _excess(ctx: Context, case: Case) -> str:
     """Say how much of the error is avoidable, per policy."""
-    said = []
+    found: dict[str, list[str]] = {}  # what -> whose
     for row in ctx.table(case).rows:
         error, floor = (row.cells.get(key) for key in ("context_tv_mean", "context_floor_mean"))
         if error and error.interval and floor and floor.interval:
             write = error.metric.text
-            found, least = write(error.interval.mean), write(floor.interval.mean)
-            said.append(f"{esc(row.policy)} {found}, where a perfect estimate would have {least}")
+            least = f"where a perfect estimate would have {write(floor.interval.mean)}"
+            what = f"{write(error.interval.mean)}, {least}"
+            found.setdefault(what, []).append(esc(row.policy))
+    said = [f"{', '.join(who)} {what}" for what, who in found.items()]
     return f"Mean over the run: {'; '.join(said)}." if said else ""

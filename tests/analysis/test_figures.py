@@ -136,6 +136,7 @@ def test_shares_change_in_points_and_times_in_per_cent(table) -> None:
     assert compare.change(P99, row.cells[P99.key].paired).endswith(" %")
     assert compare.percent(-0.45) == "\N{MINUS SIGN}45 %"
     assert compare.percent(0.0) == "0 %"
+    assert compare.percent(1e-7) == "≈ 0 %"
     assert compare.percent(0.0004) == "+0.04 %"  # "0 %" would deny a difference that was shown
 
 

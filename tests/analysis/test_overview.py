@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -97,3 +98,17 @@ def test_an_assumption_of_some_policies_says_whose_it_is(root) -> None:
     assert "top1, top2: k = 2 assumed" in said
     assert "top1, top2: all alike" not in said
     assert "all alike" in said
+
+
+def test_a_policy_without_any_number_is_last_and_says_so(root) -> None:
+    given = add(useful(tanbr=5.0, top1=4.0, top2=3.0, mix_oracle=6.0), "energy_j", {})
+    given["top1"] = {key: (math.nan,) * len(SEEDS) for key in given["top1"]}
+    given["top2"]["energy_j"] = (1.0, 2.0, 3.0)
+    said = page(root, given)
+    ranking = said[said.index("Policies, best first") :]
+    names = ("mix-oracle", "tanbr", "top2", "top1")
+    found = [re.search(rf"{name}(baseline|oracle)?3 seeds", ranking) for name in names]
+    places = [match.start() for match in found if match]
+    assert len(places) == len(names)
+    assert places == sorted(places)
+    assert "nan" not in said.lower()
