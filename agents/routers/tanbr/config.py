@@ -76,7 +76,9 @@ class TanbrParams(ContextParams):
     polish: int = limited(32, 0, 4096)  # points per round of local search, 0: off
     anchors: bool = True  # after a warm start, its points are candidates beside the leaves
     groups: int = limited(0, -1, 4096)  # super-experts; 0: 8 for more than 8 experts, -1: off
-    grouping: str = "usage"  # how experts are put together: usage, profile
+    # profile, as measured with 32 real experts (regret 4.4 points, usage 17.2, no groups 4.2); on
+    # landscapes whose optima nobody shares the two tie
+    grouping: str = "profile"  # how experts are put together: profile, usage
     # the start, and changes of the plan
     warm_start: bool = True
     hysteresis: float = limited(0.1, 0.0)  # a change must gain this many times what its merge costs

@@ -173,7 +173,7 @@ def test_more_than_eight_experts_are_searched_in_groups_of_their_own():
     router = Tanbr(many())
     assert router.trees[0].experts == 8
     np.testing.assert_array_equal(
-        router.space.groups, group_experts(router.calibration, 8, "usage")
+        router.space.groups, group_experts(router.calibration, 8, "profile")
     )
     plan = router.decide_block(context(0)).plans[0]
     weights = np.array(plan.weights)
