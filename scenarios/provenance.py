@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scenarios.results import RunFolder
 
 ROOMS = ("sim", "agents", "scenarios", "analysis")
-SCHEMA_VERSION = 1  # of the tables on disk; part of every trial id
+SCHEMA_VERSION = 2  # of the tables on disk; part of every trial id
 _ROOT = Path(__file__).resolve().parent.parent
 _DECIDING = ("sim", "agents", "scenarios")  # rooms whose code decides what a trial writes
 _LIBRARIES = ("simpy", "torch", "numpy", "networkx", "ray", "pyyaml", "plotly", "pydantic")
