@@ -74,8 +74,8 @@ def _bundle(
     log: bool,
 ) -> None:
     """Add band, seed lines and mean of one policy."""
-    kept = style.thin(len(slot))
     found = band(series)
+    kept = style.thin_peaks(found.mean)
     lines: list[tuple[str, FloatArray, dict[str, object]]] = []
     if found.n >= FEW:
         lines += [(", 95 % low", found.low, {"line_width": 0})]

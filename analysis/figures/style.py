@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from sim.arrays import AnyArray
+    from sim.arrays import AnyArray, FloatArray
 
 # Source: Okabe and Ito 2008, Color Universal Design; then Tol 2021, muted scheme. Deviation: yellow
 # is darkened, since the original is too faint on white; Tol's sand and cyan give way to brown and
@@ -128,6 +129,16 @@ def thin(length: int, most: int = MOST_POINTS) -> AnyArray:
     linear = np.linspace(0, length - 1, most * 2 // 3)
     logs = np.geomspace(1, length, most // 3) - 1
     return np.unique(np.concatenate((linear, logs)).round().astype(np.int64))
+
+
+def thin_peaks(values: FloatArray, most: int = MOST_POINTS) -> AnyArray:
+    """Return indices as `thin` does, and the highest value of every gap: no peak may be lost."""
+    kept = thin(len(values), most)
+    gaps = [(low + 1, high) for low, high in pairwise(kept.tolist()) if high - low > 1]
+    filled = np.where(np.isfinite(values), values, -np.inf)
+    return np.union1d(kept, [low + int(np.argmax(filled[low:high])) for low, high in gaps]).astype(
+        np.int64
+    )
 
 
 def figure(title: str, x: str, y: str, height: int = 420, **layout: Any) -> go.Figure:

@@ -179,6 +179,16 @@ def test_long_lines_are_thinned_and_keep_their_ends() -> None:
     assert (np.diff(kept) > 0).all()
 
 
+def test_thinning_loses_no_peak() -> None:
+    values = np.zeros(2000)
+    values[[7, 1234, 1235, 1998]] = (1.0, 0.4, 0.7, 0.3)
+    values[500:520] = np.nan
+    kept = style.thin_peaks(values)
+    assert {7, 1235, 1998} <= set(kept.tolist())
+    assert len(kept) <= 2 * style.MOST_POINTS
+    np.testing.assert_array_equal(style.thin_peaks(values[:50]), np.arange(50))
+
+
 def test_a_far_capacity_is_named_and_a_near_one_drawn() -> None:
     t_s, levels = np.array([0.0, 1.0, 2.0]), np.full((3, 7), 10.0 * 2**20)
     far = memory.stacked("n", t_s, levels, 8 * 2.0**30)

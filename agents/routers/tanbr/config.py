@@ -30,6 +30,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "polish": 0,
         "anchors": False,
         "warm_start": False,
+        "hysteresis": 0.0,
         "alarm": False,
         "rollback": False,
         "detector": False,
