@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agents.hosting.attempt import TrialFailure
     from agents.routers.bench import Contender, Job, Rules, Score
 
+_LANDSCAPES = "quad-4,quad-8,bump-4,bump-8,ripple-8,mlp-8"
 HORIZON = 1000  # two to three minutes on one core with the default routers, landscapes and seeds
 _HEAD = ("router", "regret", "± sd", "late/slot", "slope", "95 % interval", "time", "")
 
@@ -32,8 +33,13 @@ def bench_routers(  # noqa: PLR0913, PLR0917
     ] = "",
     landscapes: Annotated[
         str,
-        typer.Option(metavar="KIND-K,...", help="quad, bump, ripple or mlp, and the experts."),
-    ] = "quad-4,quad-8,bump-4,bump-8,ripple-8,mlp-8",
+        typer.Option(
+            metavar="KIND-K,...",
+            help="quad, bump, ripple or mlp, and the experts; when left out "
+            + _LANDSCAPES.replace(",", ", "),
+            show_default=False,
+        ),
+    ] = _LANDSCAPES,
     horizon: Annotated[int, typer.Option(min=8, metavar="T", help="Slots.")] = HORIZON,
     seeds: Annotated[str, typer.Option(metavar="0:3", help="Seeds: 3, or 1,5,9, or 0:3.")] = "0:3",
     delay: Annotated[int, typer.Option(min=0, metavar="D", help="Slots before feedback.")] = 0,
@@ -100,6 +106,9 @@ def _contender(word: str) -> Contender:
     params = parse(brace + rest, f"--routers {name.strip()}").data
     if not isinstance(params, dict):
         raise InputError(f"--routers: expected NAME{{key: value}}, found {word!r}")
+    for key in params:
+        if ":" in str(key):
+            raise InputError(f"--routers: expected a blank after the colon of {key!r} in {word!r}")
     return Contender(word, name.strip(), params)
 
 
@@ -139,7 +148,8 @@ def _ending(job: Job, result: Score | TrialFailure) -> str:
         return f"{job.contender.label}: FAILED: {result.message}"
     mean = math.fsum(result.regret) / len(result.regret)
     slots = job.rules.slots * len(job.rules.seeds)
-    return f"{result.label}: regret {mean:.1f}, {span(result.decision_s * slots)} of its own"
+    own_s = result.decision_s * slots
+    return f"{result.label}: regret {mean:.1f}" + (f", {span(own_s)} of its own" if own_s else "")
 
 
 def _rules(rules: Rules) -> Mapping[str, Any]:
@@ -210,10 +220,14 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         _number(row["regret_sd"], ".1f"),
         f"{row['late_per_slot']:.4f}",
         f"{row['slope_mean']:.2f}",
-        f"{_number(row['slope_low'], '.2f')} to {_number(row['slope_high'], '.2f')}",
+        _interval(row["slope_low"], row["slope_high"]),
         "-" if free else f"{row['decision_ratio']:.2f}",
         row["note"],
     )
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.2f} to {high:.2f}" if math.isfinite(low) else "one seed"
 
 
 def _number(value: float, form: str) -> str:

@@ -61,6 +61,11 @@ def test_one_seed_has_no_spread():
     assert score["slope_low"] is None
 
 
+def test_one_seed_has_no_interval():
+    done = call("--routers", "uniform", "--seeds", "3", *SHORT[:4])
+    assert "one seed" in done.stdout
+
+
 def test_the_same_numbers_come_from_several_processes():
     one, two = (
         json.loads(call("--routers", "hct,reinforce", "--json", "--jobs", jobs, *SHORT).stdout)
@@ -76,6 +81,7 @@ def test_the_same_numbers_come_from_several_processes():
         (("--routers", "hct{delt: 1}"), "did you mean 'delta'"),
         (("--routers", "hct{delta: 0.1"), "not valid YAML"),
         (("--routers", "hct{delta: 2}"), "expected a number in"),
+        (("--routers", "hct{delta:2}"), "a blank after the colon"),
         (("--routers", "hct,hct"), "'hct' is given twice"),
         (("--routers", ","), "expected names"),
         (("--routers", "uniform", "--landscapes", "bumb-4"), "did you mean 'bump'"),
