@@ -103,7 +103,7 @@ class Brains:
     def plan_id(self, node: int) -> int:
         """Return the id of the plan in force on a node, -1 while it has none."""
         force = self.deployments[node].in_force
-        return -1 if force is None else force.plan_id
+        return -1 if force is None else force.name
 
     def asked_s(self, node: int) -> float:
         """Return the server time that decisions and merges asked a node for (law L7)."""

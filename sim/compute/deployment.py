@@ -6,7 +6,7 @@ The plan in force, its memory, and how a batch is served under it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sim.clock import END, Clock
@@ -37,12 +37,19 @@ if TYPE_CHECKING:
 Touches = Callable[[Gated], list[Masks]]  # replayed gate choices of a gated plan, by service input
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class InForce:
-    """The plan that the next batch takes, by the id of the decision that brought it."""
+    """The plan that the next batch takes."""
 
-    plan_id: int
+    plan_id: int  # of the decision that brought its weights
     plan: Plan
+    # of the last decision that wanted it, which outcomes answer; None: the one that brought it
+    confirmed: int | None = None
+
+    @property
+    def name(self) -> int:
+        """Return the plan id that the next batch is served under."""
+        return self.plan_id if self.confirmed is None else self.confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +253,13 @@ class Deployment:
         self._free_experts(now_s)
         self.freed(now_s)
 
+    def confirm(self, plan_id: int) -> None:
+        """Name the plan in force (or being loaded) after a decision that wants it again."""
+        if self.in_force is not None:
+            self.in_force = replace(self.in_force, confirmed=plan_id)
+        elif self.loading is not None:
+            self.loading = replace(self.loading, confirmed=plan_id)
+
     def _retire(self, before: InForce | None, now_s: float) -> None:
         """Hold on to merged weights under which batches still run, as part of the staging."""
         if before is None or is_gated(before.plan) or before.plan_id not in self._running:
@@ -298,8 +312,8 @@ class Deployment:
         """Serve a batch under the plan in force."""
         force = self.in_force
         assert force is not None
-        batch.plan_id, batch.plan = force.plan_id, force.plan
-        self._running[batch.plan_id] = self._running.get(batch.plan_id, 0) + 1
+        batch.plan_id, batch.plan, batch.weights = force.name, force.plan, force.plan_id
+        self._running[batch.weights] = self._running.get(batch.weights, 0) + 1
         self._hold_working(len(batch.ids), force.plan, now_s)
         if is_gated(force.plan):
             self._begin_gated(batch, force.plan, now_s)
@@ -328,7 +342,7 @@ class Deployment:
         """Free a batch's working memory, and weights that nobody needs any more."""
         assert batch.plan is not None
         self._hold_working(-len(batch.ids), batch.plan, now_s)
-        self._leave_plan(batch.plan_id, now_s)
+        self._leave_plan(batch.weights, now_s)
         if is_gated(batch.plan):
             self._gated_running -= 1
             self._free_experts(now_s)
@@ -370,8 +384,9 @@ class Deployment:
 
         def loaded(_: None, at_s: float) -> None:
             if self.station.epoch == epoch:
+                whole = self.loading or force
                 self.loading, self.station.blocked = None, False
-                self.install(force, at_s)
+                self.install(whole, at_s)
                 self.resume(at_s)
 
         done_s = self.storage.book(size_bytes, now_s)

@@ -34,8 +34,9 @@ class Batch:
     ids: list[int]
     epoch: int
     start_s: float
-    plan_id: int = -1
+    plan_id: int = -1  # of the decision that its outcomes answer
     plan: Plan | None = None  # None: no model runs
+    weights: int = -1  # id of the decision that brought the plan's weights
     service_s: float = 0.0
     stall_s: float = 0.0
 

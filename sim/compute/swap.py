@@ -93,11 +93,19 @@ class Swap:
         """Let a plan supersede what is on its way, unless it is in force or on its way itself."""
         if plan == self.goal or self._go_back(plan, now_s):
             row.t_force_s = now_s
+            self._confirm(plan_id)
             return None
         self._drop_pending(now_s)
         self._pending = _Pending(plan_id, plan, row, self.station.epoch)
         self.station.blocked = self.station.blocked or self._stops
         return self._pending
+
+    def _confirm(self, plan_id: int) -> None:
+        """Let what is served from now on answer the decision that wanted the same plan again."""
+        if self._pending is not None:
+            self._pending.plan_id = plan_id
+        else:
+            self.deployment.confirm(plan_id)
 
     def _go_back(self, plan: Plan, now_s: float) -> bool:
         """Forget what is on its way if the plan in force is wanted again and still whole."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sim.config import FaultSpec
+from sim.plans import uniform
 from tests.sim.minds import OTHER, SKEW, category, node, run, script, timed, world
 
 
@@ -20,7 +21,27 @@ def test_the_plan_in_force_comes_back_without_a_second_swap() -> None:
     assert np.isnan(forced[6])
     assert forced[7] == pytest.approx(0.35)
     assert category(seen, "staging")[-1] == (pytest.approx(0.35), 0.0)
-    assert seen["requests"]["plan"].tolist() == [3]  # start, two keeps, then SKEW
+    # start, seven decisions, then the one that wanted SKEW again: outcomes answer it
+    assert seen["requests"]["plan"].tolist() == [8]
+
+
+def test_outcomes_answer_the_last_decision_that_wanted_the_plan_in_force() -> None:
+    same = uniform(4)  # what every node starts with
+    times = [0.5, 1.5, 2.5, 3.5]
+    plans = {1: same, 3: same}
+    seen = run(world([node()], [timed(times)], slot_s=1.0, duration_s=4.0), script(plans))
+    decisions = seen["decisions"]
+    named = decisions["slot"][seen["requests"]["plan"]]
+    assert named.tolist() == [-1, 1, 1, 3]
+    assert category(seen, "staging") == []  # nothing is fetched for it
+
+
+def test_a_plan_confirmed_on_its_way_takes_force_under_its_last_name() -> None:
+    # SKEW takes 104 ms from 0.1 s, longer than two slots
+    plans = {2: SKEW, 3: SKEW}
+    seen = run(world([node()], [timed([0.5])], slot_s=0.05, duration_s=1.0), script(plans))
+    named = seen["decisions"]["slot"][seen["requests"]["plan"]]
+    assert named.tolist() == [3]
 
 
 def test_a_swap_that_overwrites_the_old_weights_must_load_them_again() -> None:
