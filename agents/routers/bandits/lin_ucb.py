@@ -11,15 +11,14 @@ from torch import Tensor
 from agents.routers.bandits.base import CandidateBandit
 from agents.routers.bandits.config import LinUcbParams
 from agents.routers.params import parse
-from agents.routers.tanbr.learner import Learner, RidgeParams
+from agents.routers.tanbr.learner import FixedBasis, Learner, RidgeParams
 
 if TYPE_CHECKING:
-    from agents.routers.tanbr.memory import Memory
     from sim.arrays import AnyArray, FloatArray, IntArray
     from sim.ports import BlockSetup
 
 
-class Linear:
+class Linear(FixedBasis):
     """The merge itself and a constant as features of n nodes, x and 1.
 
     Args:
@@ -47,25 +46,6 @@ class Linear:
 
     def copy(self, row: int, other: Linear) -> None:
         """Do nothing: all are alike."""
-
-    def train(
-        self, rows: IntArray, memory: Memory, rngs: list[np.random.Generator], steps: int
-    ) -> None:
-        """Do nothing: the features are fixed."""
-
-    def renew(self, row: int, clusters: IntArray) -> None:
-        """Do nothing: the features know no clusters."""
-
-    def mark(self, row: int) -> None:
-        """Do nothing: the features do not move."""
-
-    def back(self, row: int) -> None:
-        """Do nothing: the features did not move."""
-
-    def mark_bytes(self, row: int) -> int:
-        """Return 0: nothing needs remembering."""
-        del row
-        return 0
 
     def snapshot(self) -> dict[str, AnyArray]:
         """Return nothing: there is no state."""

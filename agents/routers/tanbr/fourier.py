@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.routers.tanbr.learner import Learner, RidgeParams
+from agents.routers.tanbr.learner import FixedBasis, Learner, RidgeParams
 
 if TYPE_CHECKING:
-    from agents.routers.tanbr.memory import Memory
     from sim.arrays import AnyArray, FloatArray, IntArray
 
 
-class Fourier:
+class Fourier(FixedBasis):
     """Random cosines of merges for n nodes: sqrt(2/m) cos(W x + b), then x, then 1/2.
 
     W ~ N(0, 1/scale^2) per entry, b uniform on a period.
@@ -74,25 +73,6 @@ class Fourier:
         out[..., self.width : -1] = x
         out[..., -1] = 0.5
         return out
-
-    def train(
-        self, rows: IntArray, memory: Memory, rngs: list[np.random.Generator], steps: int
-    ) -> None:
-        """Do nothing: the features are fixed."""
-
-    def renew(self, row: int, clusters: IntArray) -> None:
-        """Do nothing: the features know no clusters."""
-
-    def mark(self, row: int) -> None:
-        """Do nothing: the features do not move."""
-
-    def back(self, row: int) -> None:
-        """Do nothing: the features did not move."""
-
-    def mark_bytes(self, row: int) -> int:
-        """Return 0: nothing needs remembering."""
-        del row
-        return 0
 
     def snapshot(self) -> dict[str, AnyArray]:
         """Return a copy of all state."""

@@ -98,6 +98,29 @@ class Basis(Protocol):
         ...
 
 
+class FixedBasis:
+    """What a basis whose features never move need not do."""
+
+    def train(
+        self, rows: IntArray, memory: Memory, rngs: list[np.random.Generator], steps: int
+    ) -> None:
+        """Do nothing: the features are fixed."""
+
+    def renew(self, row: int, clusters: IntArray) -> None:
+        """Do nothing: the features know no clusters."""
+
+    def mark(self, row: int) -> None:
+        """Do nothing: the features do not move."""
+
+    def back(self, row: int) -> None:
+        """Do nothing: the features did not move."""
+
+    def mark_bytes(self, row: int) -> int:
+        """Return 0: nothing needs remembering."""
+        del row
+        return 0
+
+
 class RidgeBounds:
     """Means and deviations of one slot: the heads mixed once, then cheap per candidate.
 

@@ -60,8 +60,7 @@ class TinyModel:
     """Answers right where a merge is close enough to what the input wants.
 
     Args:
-        moody: Let every answer depend on all inputs scored with it and on their order, so that
-            whoever groups requests by shard gets other answers.
+        moody: Let every answer depend on all inputs scored with it: grouping by shard shows.
         table: Ship an oracle table.
     """
 
