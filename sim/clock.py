@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from simpy.events import Event
 
 # Order of equal times (design, section 3); then by the key that the alarm carries.
-FAULT, END, ARRIVE, SLOT, EMIT, START, LAST = range(7)
+FAULT, END, ARRIVE, SLOT, EMIT, START, LEAVE, LAST = range(8)
 
 Callback: TypeAlias = "Callable[[Any, float], None]"  # (item, now_s)
 

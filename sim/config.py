@@ -64,7 +64,18 @@ class Batching:
     max_wait_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A cold server needs `time_s` before it serves; an idle one stays warm for `keep_s`."""
+
+    time_s: float
+    keep_s: float = 0.0
+
+
 SwapMode: TypeAlias = Literal["double-buffer", "stop-the-world"]
+# fifo: first come, first served. priority: the highest priority first, never interrupting a batch;
+# within one, first come, first served. sharing: all requests at once share the servers' speed.
+Discipline: TypeAlias = Literal["fifo", "priority", "sharing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +95,20 @@ class NodeSpec:
     cache: str = "all"
     swap: SwapMode = "double-buffer"
     plan: Plan | None = None  # a fixed plan; None: the policy's router decides
+    discipline: Discipline = "fifo"
+    # `sharing` only: n requests progress at min(job_share, servers / n) of one server's speed each
+    job_share: float = 1.0
+    setup: Setup | None = None  # None: servers are always warm
+    experts_from: int | None = None  # node whose copies are fetched over the links; None: storage
 
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
     """One directed channel.
 
-    `fifo`: busy for bytes / bandwidth, never for the delay. `none`: uncontended.
+    `fifo`: busy for bytes / bandwidth, never for the delay. `fair`: all transfers at once, rates
+    max-min fair over runs of fair links on a route. `none`: uncontended. `loss` is the probability
+    that a try of a transfer arrives broken, known where it was sent when it should have arrived.
     """
 
     id: int
@@ -98,7 +116,22 @@ class LinkSpec:
     dst: int
     delay_s: float
     bytes_per_s: float
-    sharing: Literal["fifo", "none"] = "fifo"
+    sharing: Sharing = "fifo"
+    loss: float = 0.0
+
+
+Sharing: TypeAlias = Literal["fifo", "fair", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSpec:
+    """How often a node tries to pass a transfer on, hop by hop; each wait is twice the one before.
+
+    A try fails when the link loses it, is cut meanwhile, or no way leads on.
+    """
+
+    tries: int = 1
+    backoff_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +141,21 @@ class ArrivalSpec:
     `rate_per_s` is the declared mean rate (None for a trace, which declares its own).
     """
 
-    kind: Literal["poisson", "deterministic", "trace", "profile"]
+    kind: Literal["poisson", "deterministic", "trace", "profile", "mmpp", "diurnal", "hawkes"]
     rate_per_s: float | None = None
+    # mmpp: Poisson rates of the states, mean (exponential) stays, and the probabilities of jumps,
+    # rows sum to 1, zero diagonal; () means the next state in turn
+    rates_per_s: tuple[float, ...] = ()
+    stays_s: tuple[float, ...] = ()
+    jumps: tuple[tuple[float, ...], ...] = ()
+    # diurnal: rate_per_s * (1 + amplitude * cos(2 pi (t - peak_s) / period_s)), by thinning
+    amplitude: float = 0.0
+    period_s: float = 86400.0
+    peak_s: float = 0.0
+    # hawkes: every arrival brings `branching` more on average, exponentially spread over decay_s;
+    # the base rate is rate_per_s * (1 - branching)
+    branching: float = 0.0
+    decay_s: float = 1.0
     # profile: piecewise-constant rate, ((start_s, rate_per_s), ...), drawn by thinning (flash
     # crowds)
     profile: tuple[tuple[float, float], ...] = ()
@@ -161,33 +207,75 @@ class StreamSpec:
     mix: MixSpec
     drift: tuple[DriftSpec, ...] = ()
     deadline_s: float = math.inf
-    up_bytes: float = 0.0
+    up_bytes: float = 0.0  # means, when the law is not fixed
     down_bytes: float = 0.0
     priority: int = 0
+    service: ServiceSpec | None = None  # overrides the world's, with model None
+    patience: ServiceSpec | None = None  # how long a request waits in a queue before it leaves
+    late: Literal["serve", "drop"] = "serve"  # drop: leave the queue when the deadline has passed
+    size_law: SizeLaw = "fixed"
+    size_cv: float = 1.0  # lognormal only
+
+
+SizeLaw: TypeAlias = Literal["fixed", "exponential", "lognormal"]
+Law: TypeAlias = Literal["exponential", "deterministic", "lognormal", "erlang", "hyperexponential"]
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """Service times of `model: none`, drawn at emission; `cv` is the coefficient of variation."""
+    """Service times of `model: none`, drawn at emission; `cv` is the coefficient of variation.
 
-    kind: Literal["exponential", "deterministic", "lognormal", "erlang", "hyperexponential"]
+    A batch of n lasts as long as its longest request, and (n - 1) * `each_s` longer.
+    """
+
+    kind: Law
     mean_s: float
     cv: float = 1.0
+    each_s: float = 0.0
+
+
+Work: TypeAlias = Literal["drop", "keep", "resume", "migrate"]
+FaultKind: TypeAlias = Literal[
+    "node-crash",
+    "link-down",
+    "link-slow",
+    "link-lossy",
+    "storage-slow",
+    "expert-lost",
+    "expert-corrupt",
+    "telemetry-loss",
+    "feedback-spoiled",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class FaultSpec:
     """One fault.
 
-    Scheduled (`at_s`, `for_s`) or drawn from the seed (`mtbf_s`, `mttr_s`, exponential).
+    Scheduled (`at_s`, `for_s`, and again every `every_s` while before `until_s`) or drawn from the
+    seed (`mtbf_s`, `mttr_s`, exponential). Targets in `also` are hit at the same moments.
+
+    `work` says what a crash does to requests at the node. `drop`: lost. `keep`: the queue stays and
+    grows on, what ran starts again from nothing. `resume`: what ran goes on where it was (`model:
+    none` only). `migrate`: they are dispatched anew, from this node; what arrives later is lost.
     """
 
-    kind: Literal["node-crash", "link-down"]
+    kind: FaultKind
     target: int  # node id, or link id
     at_s: float | None = None
     for_s: float = math.inf
     mtbf_s: float | None = None
     mttr_s: float | None = None
+    also: tuple[int, ...] = ()
+    every_s: float | None = None
+    until_s: float = math.inf
+    work: Work = "drop"
+    factor: float = 1.0  # link-slow, storage-slow: bandwidth is divided by it
+    delay_s: float = 0.0  # link-slow: added to the propagation delay of what is sent meanwhile
+    loss: float = 0.0  # link-lossy: a probability beside the link's own
+    # expert-lost, expert-corrupt: (layer, expert) of the small model
+    experts: tuple[tuple[int, int], ...] = ()
+    value: float = math.nan  # feedback-spoiled: the reward that outcomes turn into
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +364,7 @@ class World:
     dispatch: DispatchSpec = DispatchSpec()
     model: ModelSpec | None = None
     service: ServiceSpec | None = None  # only with model None
+    transport: TransportSpec = TransportSpec()
     feedback: FeedbackSpec = FeedbackSpec()
     faults: tuple[FaultSpec, ...] = ()
     decision_delay_slots: int = 0

@@ -22,11 +22,39 @@ if TYPE_CHECKING:
 Table: TypeAlias = dict[str, AnyArray]
 Tables: TypeAlias = dict[str, Table]
 
-DROPS = ("queue_full", "node_down", "link_down", "no_route", "memory")
+DROPS = (
+    "queue_full",
+    "node_down",
+    "link_down",
+    "no_route",
+    "memory",
+    "loss",
+    "patience",
+    "deadline",
+)
 MEMORY = ("backbone", "experts", "merged", "staging", "activations", "router", "kv")
 RESIDENCY = ("fetch", "evict", "wipe")
 CAUSES = ("plan", "miss", "capacity", "crash")
-FAULTS = ("node-crash", "node-restart", "link-down", "link-up")
+FAULTS = (
+    "node-crash",
+    "node-restart",
+    "link-down",
+    "link-up",
+    "link-slow",
+    "link-slow-end",
+    "link-lossy",
+    "link-lossy-end",
+    "storage-slow",
+    "storage-slow-end",
+    "expert-lost",
+    "expert-lost-end",
+    "expert-corrupt",
+    "expert-corrupt-end",
+    "telemetry-loss",
+    "telemetry-loss-end",
+    "feedback-spoiled",
+    "feedback-spoiled-end",
+)
 DECISIONS = ("start", *PLAN_KINDS, "keep")
 DRIFTS = ("true", "detected", "alarm", "rollback", "recluster")
 
@@ -134,7 +162,7 @@ SCHEMA: Mapping[str, tuple[Column, ...]] = {
         _c("slot", "int32", "slot in which the transfer started"),
         _c("sent_bytes", "float64", "bytes put on the link"),
         _c("busy_s", "float64", "seconds of transmission"),
-        _c("lost", "int32", "transfers lost by a fault"),
+        _c("lost", "int32", "tries lost, by a fault or by the link itself"),
     ),
     "faults": (
         _c("t_s", "float64", "time"),

@@ -39,6 +39,9 @@ class Requests:
         self.up_bytes: list[float] = workload.up_bytes.tolist()
         self.down_bytes: list[float] = workload.down_bytes.tolist()
         self.draw_s: list[float] = workload.service_s.tolist()
+        self.priority: list[int] = workload.priority.tolist()
+        self.patience_s: list[float] = workload.patience_s.tolist()
+        self.expires_s: list[float] = workload.expires_s.tolist()
         self.t_dispatch_s = array("d", [nan]) * n
         self.t_enqueue_s = array("d", [nan]) * n
         self.t_start_s = array("d", [nan]) * n

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sim.arrays import AnyArray, FloatArray, IntArray
-    from sim.config import StreamSpec, World
+    from sim.config import ServiceSpec, StreamSpec, World
 
 _ROWS = 65536  # requests whose mixes are held at once
 
@@ -42,6 +42,8 @@ class Workload:
     up_bytes: FloatArray
     down_bytes: FloatArray
     audit: FloatArray
+    patience_s: FloatArray  # longest wait in a queue, inf: patient
+    expires_s: FloatArray  # absolute time at which it leaves a queue as late, inf: never
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,15 +105,27 @@ def _draw_stream(
         "up_bytes": np.full(n, stream.up_bytes),
         "down_bytes": np.full(n, stream.down_bytes),
         "audit": streams.stream("audit", stream.id).random(n),
+        "patience_s": _patience(world, stream, n),
+        "expires_s": times + stream.deadline_s if stream.late == "drop" else np.full(n, np.inf),
     }
 
 
 def _service(world: World, stream: StreamSpec, n: int) -> FloatArray:
     if world.service is None:
         return np.full(n, np.nan)
-    streams = Streams(world.seed)
-    times, branches = (streams.stream(name, stream.id) for name in ("service", "service-branch"))
-    return draw_service(world.service, n, times, branches)
+    return _draw(stream.service or world.service, "service", world.seed, stream.id, n)
+
+
+def _patience(world: World, stream: StreamSpec, n: int) -> FloatArray:
+    if stream.patience is None:
+        return np.full(n, np.inf)
+    return _draw(stream.patience, "patience", world.seed, stream.id, n)
+
+
+def _draw(law: ServiceSpec, purpose: str, seed: int, stream: int, n: int) -> FloatArray:
+    streams = Streams(seed)
+    times, branches = (streams.stream(name, stream) for name in (purpose, f"{purpose}-branch"))
+    return draw_service(law, n, times, branches)
 
 
 def _tasks(
@@ -161,4 +175,6 @@ _NONE: dict[str, AnyArray] = {
     "up_bytes": np.empty(0),
     "down_bytes": np.empty(0),
     "audit": np.empty(0),
+    "patience_s": np.empty(0),
+    "expires_s": np.empty(0),
 }

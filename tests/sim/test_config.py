@@ -15,15 +15,24 @@ UNITS = (
 
 # Pure numbers: shares, counts that may be infinite or fractional, shapes of distributions.
 PURE = {
+    "ArrivalSpec.amplitude",
+    "ArrivalSpec.branching",
+    "ArrivalSpec.jumps",
     "Architecture.tokens_per_request",
     "Architecture.bytes_per_param",
     "DriftSpec.share",
     "DriftSpec.weights",
+    "FaultSpec.factor",
+    "FaultSpec.loss",
+    "FaultSpec.value",
     "FeedbackSpec.fraction",
+    "LinkSpec.loss",
     "MixSpec.alpha",
     "MixSpec.weights",
     "NodeSpec.capacity",
+    "NodeSpec.job_share",
     "ServiceSpec.cv",
+    "StreamSpec.size_cv",
     "World.regret_sample",
 }
 

@@ -80,6 +80,8 @@ def slow_workload(w: World) -> list[dict[str, Any]]:
                     "up_bytes": spec.up_bytes,
                     "down_bytes": spec.down_bytes,
                     "audit": rng["audit"].random(),
+                    "patience_s": np.inf,
+                    "expires_s": np.inf,
                 }
             )
     return sorted(rows, key=lambda row: row["key"])
