@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """One interval in which a target is down; `until_s` may be infinite."""
+    """One interval in which a fault holds at a target; `until_s` may be infinite."""
 
     kind: str
     target: int
     from_s: float
     until_s: float
+    spec: FaultSpec
 
 
 def timetable(world: World) -> tuple[Outage, ...]:
@@ -44,7 +45,9 @@ def timetable(world: World) -> tuple[Outage, ...]:
     outages: list[Outage] = []
     for index, fault in enumerate(world.faults):
         if fault.at_s is not None:
-            outages.append(Outage(fault.kind, fault.target, fault.at_s, fault.at_s + fault.for_s))
+            outages.append(
+                Outage(fault.kind, fault.target, fault.at_s, fault.at_s + fault.for_s, fault)
+            )
         else:
             outages += _drawn(fault, Streams(world.seed), index, end_s)
     outages = [o for o in outages if o.from_s <= end_s]
@@ -74,7 +77,7 @@ def _drawn(fault: FaultSpec, streams: Streams, index: int, end_s: float) -> Sequ
         down_s = inf if fault.mttr_s is None else float(rng.exponential(fault.mttr_s))
         if t_s > end_s:
             return outages
-        outages.append(Outage(fault.kind, fault.target, t_s, t_s + down_s))
+        outages.append(Outage(fault.kind, fault.target, t_s, t_s + down_s, fault))
         t_s += down_s
 
 
