@@ -47,20 +47,22 @@ def trace(spec: ArrivalSpec, duration_s: float) -> Recorded:
 
 # column -> what its numbers must be; priorities are free
 _NUMBERS = {
-    "up_bytes": ">= 0",
-    "down_bytes": ">= 0",
-    "services_s": "> 0",
+    "up_bytes": "finite numbers >= 0",
+    "down_bytes": "finite numbers >= 0",
+    "services_s": "finite numbers > 0",
     "priorities": "",
-    "deadlines_s": "> 0",
+    "deadlines_s": "numbers > 0",
 }
 
 
 def _numbers(spec: ArrivalSpec, name: str) -> FloatArray:
-    found = _column(spec, name, np.nan)
-    allowed = _NUMBERS[name]
-    wrong = {">= 0": found < 0.0, "> 0": found <= 0.0}.get(allowed)
-    if wrong is not None and wrong.any():
-        raise InputError(f"arrivals.{name}: expected numbers {allowed}, found {found[wrong][0]}")
+    found, allowed = _column(spec, name, np.nan), _NUMBERS[name]
+    wrong = np.zeros(len(found), dtype=np.bool_)
+    if allowed:
+        wrong = (found < 0.0) | ((found == 0.0) & (">=" not in allowed))
+        wrong |= np.isinf(found) & ("finite" in allowed)
+    if wrong.any():
+        raise InputError(f"arrivals.{name}: expected {allowed}, found {found[wrong][0]}")
     return found
 
 
