@@ -23,16 +23,16 @@ from sim.request import Requests
 from sim.rng import Streams
 from sim.slots import SlotMeter
 from sim.topology.graph import Network
-from sim.views import FleetView
+from sim.views import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sim.arrivals.workload import Workload
-    from sim.config import DispatchSpec, World
+    from sim.config import DispatchSpec, Work, World
     from sim.faults import Outage
     from sim.parts import Parts
-    from sim.ports import Dispatcher
+    from sim.ports import Dispatcher, ExpertKey
 
 
 class DrawnService:
@@ -81,7 +81,7 @@ class Fleet:
         self.world, self.parts, self.card = world, parts, parts.card
         self.clock, self.requests = Clock(), Requests(workload)
         self.recorder = Recorder(self.card.experts if self.card else 0)
-        outages = timetable(world)
+        outages = timetable(world, self.card)
         self.links, self.network = Links(world.links, outages, world.seed), Network(world.links)
         self.carrier = Carrier(self.clock, self.links, self.network)
         self.faults = Faults(self.clock, outages, self, self._note_fault)
@@ -94,7 +94,10 @@ class Fleet:
         self.dispatcher = make_dispatcher(world, dispatch, parts)
         self.view_every_s = dispatch.view_every_s
         self.choice_s = [self.dispatcher.flop / n.hardware.flop_per_s for n in nodes]
-        self._view = FleetView(0.0, self.in_system, self.up, self.servers)
+        self._sight = Sight(
+            self.in_system, self.up, self.servers, live=dispatch.view_every_s == 0.0
+        )
+        self._view = self._sight.look(0.0)
         self.limit_s = self.end_s = world.duration_s + world.drain_s
         self.slots_closed = 0
         self._outstanding = self.requests.count
@@ -228,7 +231,7 @@ class Fleet:
 
     def _refresh(self, count: int, now_s: float) -> None:
         """Take the dispatcher's next dated view."""
-        self._view = FleetView(now_s, tuple(self.in_system), tuple(self.up), self.servers)
+        self._view = self._sight.look(now_s)
         self.clock.at((count + 1) * self.view_every_s, SLOT, 1, self._refresh, count + 1)
 
     def _close(self) -> None:
@@ -251,8 +254,8 @@ class Fleet:
         """Bring a link up."""
         self.carrier.mend(link, now_s)
 
-    def crash(self, node: int, now_s: float) -> None:
-        """Take a node down: queue, memory and plan are lost."""
+    def crash(self, node: int, now_s: float, work: Work = "drop") -> None:
+        """Take a node down: memory and plan are lost, requests as `work` says."""
         self.up[node] = False
         self.stations[node].crash(now_s)
         if self.brains is not None:
@@ -271,6 +274,46 @@ class Fleet:
         self.stations[node].restart(now_s)
         if self.brains is not None:
             self.brains.restart(node, now_s)
+
+    def change_link(self, link: int, now_s: float) -> None:
+        """Note that a link's speed, delay or loss is another one from now on."""
+        self.transfers.link_changed(link, now_s)
+
+    def lose_experts(
+        self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
+    ) -> None:
+        """Take experts away from a node, or spoil its copies of them."""
+        assert self.brains is not None
+        self.brains.lose_experts(node, experts, corrupt, now_s)  # type: ignore[attr-defined]
+
+    def restore_experts(
+        self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
+    ) -> None:
+        """End what `lose_experts` began."""
+        assert self.brains is not None
+        self.brains.restore_experts(node, experts, corrupt, now_s)  # type: ignore[attr-defined]
+
+    def mute(self, node: int, now_s: float) -> None:
+        """Let dispatchers see a node as it was last heard, and lose its outcomes."""
+        self._view = self._sight.mute(node, self._view)
+        if self.brains is not None:
+            self.brains.audits.mute(node)
+
+    def unmute(self, node: int, now_s: float) -> None:
+        """Let a node be heard again."""
+        self._view = self._sight.unmute(node, self._view)
+        if self.brains is not None:
+            self.brains.audits.unmute(node)
+
+    def spoil(self, node: int, value: float, now_s: float) -> None:
+        """Turn the outcomes of what a node serves into a value."""
+        assert self.brains is not None
+        self.brains.audits.spoil(node, value)
+
+    def unspoil(self, node: int, value: float, now_s: float) -> None:
+        """End what `spoil` began with the same value."""
+        assert self.brains is not None
+        self.brains.audits.unspoil(node, value)
 
     # --- the end
 
