@@ -14,6 +14,7 @@ from sim.compute.station import Batch, Floor, Station
 from sim.errors import InputError
 from sim.faults import Faults, timetable
 from sim.laws import NodeLedger, causality, conservation, link_bytes, stations
+from sim.network.carrier import Carrier
 from sim.network.links import Links
 from sim.network.transfer import Transfers
 from sim.ports import DispatchSetup
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from sim.arrivals.workload import Workload
     from sim.config import DispatchSpec, Work, World
+    from sim.faults import Outage
     from sim.parts import Parts
     from sim.ports import Dispatcher, ExpertKey
 
@@ -79,12 +81,12 @@ class Fleet:
         self.world, self.parts, self.card = world, parts, parts.card
         self.clock, self.requests = Clock(), Requests(workload)
         self.recorder = Recorder(self.card.experts if self.card else 0)
-        self.links, self.network = Links(world.links), Network(world.links)
         outages = timetable(world, self.card)
+        self.links, self.network = Links(world.links, outages, world.seed), Network(world.links)
+        self.carrier = Carrier(self.clock, self.links, self.network)
         self.faults = Faults(self.clock, outages, self, self._note_fault)
-        steady = not any(outage.kind == "link-down" for outage in outages)
         self.transfers = Transfers(
-            self.clock, self.requests, self.links, self.network, self, steady=steady
+            self.carrier, self.requests, self, world.transport, steady=_steady(outages)
         )
         nodes = world.nodes
         self.in_system, self.up = [0] * len(nodes), [True] * len(nodes)
@@ -246,13 +248,11 @@ class Fleet:
 
     def cut(self, link: int, now_s: float) -> None:
         """Take a link down."""
-        self.links.fail(link)
-        self.network.set_link(link, up=False)
+        self.carrier.cut(link, now_s)
 
     def mend(self, link: int, now_s: float) -> None:
         """Bring a link up."""
-        self.links.repair(link, now_s)
-        self.network.set_link(link, up=True)
+        self.carrier.mend(link, now_s)
 
     def crash(self, node: int, now_s: float, work: Work = "drop") -> None:
         """Take a node down: memory and plan are lost, requests as `work` says."""
@@ -277,7 +277,7 @@ class Fleet:
 
     def change_link(self, link: int, now_s: float) -> None:
         """Note that a link's speed, delay or loss is another one from now on."""
-        self.transfers.link_changed(link, now_s)  # type: ignore[attr-defined]
+        self.transfers.link_changed(link, now_s)
 
     def lose_experts(
         self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
@@ -323,22 +323,22 @@ class Fleet:
         Raises:
             LawViolation: A law is broken.
         """
-        flying, choosing = self._last_stamps()
+        (aloft, flying), choosing = self._last_stamps()
         table = self.recorder.requests(self.requests)
         causality(table)
         ledgers = [self._ledger(node) for node in self.stations]
         present = sum(len(ledger.present) for ledger in ledgers)
-        counts = conservation(table, len(choosing) + len(flying) + present)
+        counts = conservation(table, len(choosing) + aloft + present)
         stations(ledgers)
         flying_bytes = [0.0] * len(self.world.links)
-        for link, size_bytes in (*flying, *self.transfers.parcels()):
+        for link, size_bytes in flying:
             flying_bytes[link] += size_bytes
         self.transfers.count_direct(table)
         link_bytes(self.links, flying_bytes)
         return counts
 
-    def _last_stamps(self) -> tuple[list[tuple[int, float]], list[int]]:
-        """Complete the stamps; return what is on links, and the requests not yet dispatched."""
+    def _last_stamps(self) -> tuple[tuple[int, list[tuple[int, float]]], list[int]]:
+        """Complete the stamps; return what is on its way, and the requests not yet dispatched."""
         requests = self.requests
         returns = np.frombuffer(requests.t_return_s, dtype="f8")
         late = np.flatnonzero(returns > self.end_s)
@@ -362,6 +362,11 @@ class Fleet:
             asked_s=self.brains.asked_s(node) if self.brains is not None else 0.0,
             open_s=station.open_job_s(),
         )
+
+
+def _steady(outages: Sequence[Outage]) -> bool:
+    """Tell whether no link ever fails and no request ever moves from one server to another."""
+    return not any(o.kind == "link-down" or o.spec.work == "migrate" for o in outages)
 
 
 def make_dispatcher(world: World, spec: DispatchSpec, parts: Parts) -> Dispatcher:
