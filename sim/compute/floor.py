@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 from sim.records import DROPS
 
@@ -106,6 +108,9 @@ class Floor:
         in_system: Requests in the system by node id, also the dispatchers' live view.
         ends: Where requests go that leave.
         batch_ids: The run's batch counter.
+
+    Attributes:
+        impatient: Some request of the run leaves a queue by itself.
     """
 
     clock: Clock
@@ -113,3 +118,9 @@ class Floor:
     in_system: list[int]
     ends: StationEnds
     batch_ids: Iterator[int]
+    impatient: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        drawn = self.requests.workload
+        impatient = np.isfinite(drawn.patience_s).any() or np.isfinite(drawn.expires_s).any()
+        object.__setattr__(self, "impatient", bool(impatient))

@@ -11,10 +11,11 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sim.clock import END
-from sim.compute.floor import NODE_DOWN, QUEUE_FULL, Floor
+from sim.compute.floor import DEADLINE, NODE_DOWN, QUEUE_FULL, Floor
 from sim.compute.station import Station
 
 if TYPE_CHECKING:
+    from sim.compute.waiting import Line
     from sim.config import NodeSpec
 
 
@@ -32,7 +33,7 @@ class PlainStation(Station):
         self._draw_s, self._enqueue_s = requests.draw_s, requests.t_enqueue_s
         self._start_s, self._finish_s = requests.t_start_s, requests.t_finish_s
         self._serving: dict[int, None] = {}
-        self._waiting: deque[int] = deque()
+        self._waiting: deque[int] | Line = deque()
 
     def enqueue(self, rid: int, now_s: float) -> None:
         """Take a request into service or into the queue, or refuse it."""
@@ -85,3 +86,26 @@ class PlainStation(Station):
     def _forget(self) -> None:
         self._serving.clear()
         self._waiting.clear()
+
+
+class ImpatientStation(PlainStation):
+    """The same where requests of the run leave queues by themselves.
+
+    Args:
+        floor: What all stations share.
+        spec: The node.
+    """
+
+    def __init__(self, floor: Floor, spec: NodeSpec) -> None:
+        super().__init__(floor, spec)
+        self._waiting = self._queue
+
+    def enqueue(self, rid: int, now_s: float) -> None:
+        """Take a request into service or into the queue, or refuse it, also for being late."""
+        if self.up and self.requests.expires_s[rid] <= now_s:
+            self.meters.arrived += 1
+            self._refuse(rid, DEADLINE, now_s)
+            return
+        super().enqueue(rid, now_s)
+        if rid in self._queue:
+            self._watch(rid, now_s)

@@ -1,20 +1,32 @@
 """A station: c servers, a finite system, batches, and the node's own jobs.
 
-Requests are served first come first served, or by priority without interrupting anybody.
+Requests are served first come first served, or by priority without interrupting anybody. One that
+still waits when its patience or its deadline is over leaves, after all that starts at that instant;
+one that comes too late does not join.
 
 Source: Kendall's c servers and K places; batch service with maximum size and waiting time (e.g.
-Inoue 2021); non-preemptive priorities, Cobham 1954.
+Inoue 2021); non-preemptive priorities, Cobham 1954; patience, Erlang A, Palm 1957.
 Deviation: a node's own jobs (router decisions, merges) take a server before the next batch does.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from math import nan
+from math import inf, nan
 from typing import TYPE_CHECKING
 
-from sim.clock import END, START
-from sim.compute.floor import MEMORY_FULL, NODE_DOWN, QUEUE_FULL, Batch, Floor, Job, Meters
+from sim.clock import END, LEAVE, START
+from sim.compute.floor import (
+    DEADLINE,
+    MEMORY_FULL,
+    NODE_DOWN,
+    PATIENCE,
+    QUEUE_FULL,
+    Batch,
+    Floor,
+    Job,
+    Meters,
+)
 from sim.compute.waiting import line
 from sim.errors import LawViolation
 
@@ -42,6 +54,7 @@ class Station:
         self.free = spec.servers
         self.up, self.blocked, self.epoch = True, False, 0
         self.meters = Meters()
+        self._impatient = floor.impatient
         self._queue = line(spec.discipline, floor.requests)
         self._running: dict[int, Batch] = {}
         self._jobs: deque[Job] = deque()
@@ -53,19 +66,29 @@ class Station:
 
     def enqueue(self, rid: int, now_s: float) -> None:
         """Take a request into the queue, or refuse it."""
-        self.meters.arrived += 1
-        if not self.up:
-            self._refuse(rid, NODE_DOWN, now_s)
+        if not self._join(rid, now_s):
             return
-        waiting = self.in_system[self.node]
-        if waiting >= self.capacity:
-            self._refuse(rid, QUEUE_FULL, now_s)
-            return
-        self.requests.t_enqueue_s[rid] = now_s
-        self._count(waiting + 1, now_s)
         self._queue.append(rid)
+        if self._impatient:
+            self._watch(rid, now_s)
         if self.free:
             self.wake(now_s)
+
+    def _join(self, rid: int, now_s: float) -> bool:
+        """Count a request in, unless it is refused."""
+        self.meters.arrived += 1
+        present = self.in_system[self.node]
+        if not self.up:
+            self._refuse(rid, NODE_DOWN, now_s)
+        elif self._impatient and self.requests.expires_s[rid] <= now_s:
+            self._refuse(rid, DEADLINE, now_s)
+        elif present >= self.capacity:
+            self._refuse(rid, QUEUE_FULL, now_s)
+        else:
+            self.requests.t_enqueue_s[rid] = now_s
+            self._count(present + 1, now_s)
+            return True
+        return False
 
     def _refuse(self, rid: int, reason: int, now_s: float) -> None:
         self.meters.lost += 1
@@ -174,6 +197,26 @@ class Station:
         self._count(self.in_system[self.node] - len(ids), now_s)
         for rid in ids:
             self.ends.lose(rid, reason, now_s)
+
+    # --- patience
+
+    def _watch(self, rid: int, now_s: float) -> None:
+        """Let a request that waits leave when its time is over."""
+        leave_s = self._leave_s(rid)
+        if leave_s < inf:
+            self.clock.at(max(now_s, leave_s), LEAVE, rid, self._give_up, rid)
+
+    def _leave_s(self, rid: int) -> float:
+        requests = self.requests
+        patient_s = requests.t_enqueue_s[rid] + requests.patience_s[rid]
+        return min(patient_s, requests.expires_s[rid])
+
+    def _give_up(self, rid: int, now_s: float) -> None:
+        """Drop a request if it waits here and its time is over (it may have joined anew)."""
+        if rid in self._queue and self._leave_s(rid) <= now_s:
+            self._queue.remove(rid)
+            late = self.requests.expires_s[rid] == self._leave_s(rid)
+            self._leave([rid], DEADLINE if late else PATIENCE, now_s)
 
     # --- the node's own work
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.clock import END, Clock
-from sim.compute.plain import PlainStation
+from sim.compute.plain import ImpatientStation, PlainStation
 from sim.compute.station import Station
 from sim.errors import InputError
 
@@ -55,7 +55,7 @@ def build_stations(world: World, floor: Floor) -> dict[int, Station]:
 def _station(world: World, floor: Floor, node: NodeSpec) -> Station:
     _check(world, node)
     if _is_plain(world, node):
-        return PlainStation(floor, node)
+        return (ImpatientStation if floor.impatient else PlainStation)(floor, node)
     station = Station(floor, node)
     if world.model is None:
         station.service = DrawnService(floor.clock, station, floor.requests)

@@ -23,6 +23,8 @@ def scripts(draw: st.DrawFn, *, features: str = "") -> tuple[list[Coming], Rules
             at_s=t / 4,
             service_s=draw(st.sampled_from([0.25, 0.5, 1.0, 1.75])),
             priority=draw(st.integers(0, 2)),
+            patience_s=draw(st.sampled_from([np.inf, 0.0, 0.25, 1.0, 2.5])),
+            expires_s=t / 4 + draw(st.sampled_from([np.inf, 0.0, 0.5, 1.5])),
         )
         for t in draw(GRID)
     ]
