@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.brains import Brains
-from sim.clock import EMIT, END, SLOT, Clock
+from sim.clock import EMIT, SLOT, Clock
+from sim.compute.floor import Floor
 from sim.compute.plain import PlainStation
-from sim.compute.station import Batch, Floor, Station
+from sim.compute.stations import build_stations
 from sim.errors import InputError
 from sim.faults import Faults, timetable
 from sim.laws import NodeLedger, causality, conservation, link_bytes, stations
@@ -29,34 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sim.arrivals.workload import Workload
+    from sim.compute.station import Station
     from sim.config import DispatchSpec, Work, World
     from sim.faults import Outage
     from sim.parts import Parts
     from sim.ports import Dispatcher, ExpertKey
-
-
-class DrawnService:
-    """Serves batches of `model: none` for the times drawn at emission.
-
-    A batch lasts as long as its longest request.
-    """
-
-    def __init__(self, clock: Clock, station: Station, requests: Requests) -> None:
-        self.clock, self.station, self.draw_s = clock, station, requests.draw_s
-
-    def admit(self, size: int, now_s: float) -> int:
-        """Admit all: without a model there is no memory to run out of."""
-        return size
-
-    def begin(self, batch: Batch, now_s: float) -> None:
-        """Serve for the drawn time."""
-        ids, draw_s = batch.ids, self.draw_s
-        service_s = draw_s[ids[0]] if len(ids) == 1 else max(draw_s[rid] for rid in ids)
-        batch.service_s, batch.stall_s = service_s, 0.0
-        self.clock.at(now_s + service_s, END, ids[0], self.station.finish, batch)
-
-    def end(self, batch: Batch, now_s: float) -> None:
-        """Free nothing."""
 
 
 class Fleet:
@@ -115,16 +93,7 @@ class Fleet:
             ends=self,
             batch_ids=self._batch_ids,
         )
-        stations: dict[int, Station] = {}
-        self._plain = [False] * len(self.world.nodes)
-        for node in self.world.nodes:
-            if node.servers == 0:
-                continue
-            self._plain[node.id] = plain = self.card is None and node.batching.max_size == 1
-            stations[node.id] = station = (PlainStation if plain else Station)(floor, node)
-            if not plain:
-                station.service = DrawnService(self.clock, station, self.requests)
-        return stations
+        return build_stations(self.world, floor)
 
     def _door(self, node: int) -> Callable[[int, float], None]:
         if node in self.stations:
@@ -346,8 +315,9 @@ class Fleet:
         returns[late] = np.nan  # known to arrive, but after the end
         choosing = self.clock.pending(EMIT)
         requests.fill_dispatch(self.choice_s, choosing)
-        if any(self._plain):
-            requests.fill_plain(self._plain, next(self._batch_ids))
+        plain = [isinstance(self.stations.get(n.id), PlainStation) for n in self.world.nodes]
+        if any(plain):
+            requests.fill_plain(plain, next(self._batch_ids))
         return flying, choosing
 
     def _ledger(self, node: int) -> NodeLedger:

@@ -29,7 +29,8 @@ from sim.units import format_bytes
 
 if TYPE_CHECKING:
     from sim.compute.cost import BatchCost, CostModel
-    from sim.compute.station import Batch, Station
+    from sim.compute.floor import Batch
+    from sim.compute.station import Station
     from sim.config import NodeSpec
     from sim.ports import ExpertCache, ExpertKey
     from sim.request import Requests
@@ -67,7 +68,7 @@ class Common:
 
 
 class Deployment:
-    """Serves batches of one node under its plan in force; implements `station.Service`.
+    """Serves batches of one node under its plan in force; implements `floor.Service`.
 
     Args:
         common: What all nodes share.
