@@ -138,13 +138,15 @@ class Brains:
         return self.coupling.receipts_s[node] + self.coupling.swaps[node].merge_s
 
     def lose_experts(
-        self, node: int, experts: Sequence[ExpertKey], now_s: float, *, corrupt: bool
+        self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
     ) -> None:
         """Let a fault take experts from a node (storage and memory), or spoil its stored copies."""
         self.deployments[node].lose_experts(experts, now_s, corrupt=corrupt)
 
-    def restore_experts(self, node: int, experts: Sequence[ExpertKey]) -> None:
-        """End a fault: the stored copies are good again."""
+    def restore_experts(
+        self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
+    ) -> None:
+        """End what `lose_experts` began: the stored copies are good again."""
         self.deployments[node].restore_experts(experts)
 
     def crash(self, node: int, now_s: float) -> None:
