@@ -54,6 +54,16 @@ class Walk:
         self._held: list[ExpertKey] = []
         self._asked_s = 0.0
 
+    @property
+    def over(self) -> bool:
+        """Tell whether no unit is left to go through."""
+        return self._next == len(self._units)
+
+    def ahead(self, key: ExpertKey) -> int | None:
+        """Return how many units come before an expert's, None if it is not needed any more."""
+        left = self._units[self._next :]
+        return next((steps for steps, (unit, _) in enumerate(left) if unit == key), None)
+
     def go(self, now_s: float) -> None:
         """Advance until an expert is missing or the batch ends."""
         while self._next < len(self._units):
