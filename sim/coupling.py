@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.arrays import FloatArray, IntArray
-from sim.compute.deployment import InForce
+from sim.compute.inforce import InForce
 from sim.compute.swap import DecisionRow, Swap, decision_s
 from sim.compute.touched import Masks, as_rows
 from sim.errors import HostError

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.brains import Brains
-from sim.clock import EMIT, END, SLOT, Clock
+from sim.clock import EMIT, SLOT, Clock
+from sim.compute.floor import Floor
 from sim.compute.plain import PlainStation
-from sim.compute.station import Batch, Floor, Station
+from sim.compute.stations import build_stations
 from sim.errors import InputError
 from sim.faults import Faults, timetable
 from sim.laws import NodeLedger, causality, conservation, link_bytes, stations
+from sim.network.carrier import Carrier
 from sim.network.links import Links
 from sim.network.transfer import Transfers
 from sim.ports import DispatchSetup
@@ -28,33 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sim.arrivals.workload import Workload
+    from sim.compute.station import Station
     from sim.config import DispatchSpec, Work, World
+    from sim.faults import Outage
     from sim.parts import Parts
     from sim.ports import Dispatcher, ExpertKey
-
-
-class DrawnService:
-    """Serves batches of `model: none` for the times drawn at emission.
-
-    A batch lasts as long as its longest request.
-    """
-
-    def __init__(self, clock: Clock, station: Station, requests: Requests) -> None:
-        self.clock, self.station, self.draw_s = clock, station, requests.draw_s
-
-    def admit(self, size: int, now_s: float) -> int:
-        """Admit all: without a model there is no memory to run out of."""
-        return size
-
-    def begin(self, batch: Batch, now_s: float) -> None:
-        """Serve for the drawn time."""
-        ids, draw_s = batch.ids, self.draw_s
-        service_s = draw_s[ids[0]] if len(ids) == 1 else max(draw_s[rid] for rid in ids)
-        batch.service_s, batch.stall_s = service_s, 0.0
-        self.clock.at(now_s + service_s, END, ids[0], self.station.finish, batch)
-
-    def end(self, batch: Batch, now_s: float) -> None:
-        """Free nothing."""
 
 
 class Fleet:
@@ -79,12 +59,12 @@ class Fleet:
         self.world, self.parts, self.card = world, parts, parts.card
         self.clock, self.requests = Clock(), Requests(workload)
         self.recorder = Recorder(self.card.experts if self.card else 0)
-        self.links, self.network = Links(world.links), Network(world.links)
         outages = timetable(world, self.card)
+        self.links, self.network = Links(world.links, outages, world.seed), Network(world.links)
+        self.carrier = Carrier(self.clock, self.links, self.network)
         self.faults = Faults(self.clock, outages, self, self._note_fault)
-        steady = not any(outage.kind == "link-down" for outage in outages)
         self.transfers = Transfers(
-            self.clock, self.requests, self.links, self.network, self, steady=steady
+            self.carrier, self.requests, self, world.transport, steady=_steady(outages)
         )
         nodes = world.nodes
         self.in_system, self.up = [0] * len(nodes), [True] * len(nodes)
@@ -113,16 +93,7 @@ class Fleet:
             ends=self,
             batch_ids=self._batch_ids,
         )
-        stations: dict[int, Station] = {}
-        self._plain = [False] * len(self.world.nodes)
-        for node in self.world.nodes:
-            if node.servers == 0:
-                continue
-            self._plain[node.id] = plain = self.card is None and node.batching.max_size == 1
-            stations[node.id] = station = (PlainStation if plain else Station)(floor, node)
-            if not plain:
-                station.service = DrawnService(self.clock, station, self.requests)
-        return stations
+        return build_stations(self.world, floor)
 
     def _door(self, node: int) -> Callable[[int, float], None]:
         if node in self.stations:
@@ -246,13 +217,11 @@ class Fleet:
 
     def cut(self, link: int, now_s: float) -> None:
         """Take a link down."""
-        self.links.fail(link)
-        self.network.set_link(link, up=False)
+        self.carrier.cut(link, now_s)
 
     def mend(self, link: int, now_s: float) -> None:
         """Bring a link up."""
-        self.links.repair(link, now_s)
-        self.network.set_link(link, up=True)
+        self.carrier.mend(link, now_s)
 
     def crash(self, node: int, now_s: float, work: Work = "drop") -> None:
         """Take a node down: memory and plan are lost, requests as `work` says."""
@@ -277,7 +246,7 @@ class Fleet:
 
     def change_link(self, link: int, now_s: float) -> None:
         """Note that a link's speed, delay or loss is another one from now on."""
-        self.transfers.link_changed(link, now_s)  # type: ignore[attr-defined]
+        self.transfers.link_changed(link, now_s)
 
     def lose_experts(
         self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
@@ -323,22 +292,22 @@ class Fleet:
         Raises:
             LawViolation: A law is broken.
         """
-        flying, choosing = self._last_stamps()
+        (aloft, flying), choosing = self._last_stamps()
         table = self.recorder.requests(self.requests)
         causality(table)
         ledgers = [self._ledger(node) for node in self.stations]
         present = sum(len(ledger.present) for ledger in ledgers)
-        counts = conservation(table, len(choosing) + len(flying) + present)
+        counts = conservation(table, len(choosing) + aloft + present)
         stations(ledgers)
         flying_bytes = [0.0] * len(self.world.links)
-        for link, size_bytes in (*flying, *self.transfers.parcels()):
+        for link, size_bytes in flying:
             flying_bytes[link] += size_bytes
         self.transfers.count_direct(table)
         link_bytes(self.links, flying_bytes)
         return counts
 
-    def _last_stamps(self) -> tuple[list[tuple[int, float]], list[int]]:
-        """Complete the stamps; return what is on links, and the requests not yet dispatched."""
+    def _last_stamps(self) -> tuple[tuple[int, list[tuple[int, float]]], list[int]]:
+        """Complete the stamps; return what is on its way, and the requests not yet dispatched."""
         requests = self.requests
         returns = np.frombuffer(requests.t_return_s, dtype="f8")
         late = np.flatnonzero(returns > self.end_s)
@@ -346,8 +315,9 @@ class Fleet:
         returns[late] = np.nan  # known to arrive, but after the end
         choosing = self.clock.pending(EMIT)
         requests.fill_dispatch(self.choice_s, choosing)
-        if any(self._plain):
-            requests.fill_plain(self._plain, next(self._batch_ids))
+        plain = [isinstance(self.stations.get(n.id), PlainStation) for n in self.world.nodes]
+        if any(plain):
+            requests.fill_plain(plain, next(self._batch_ids))
         return flying, choosing
 
     def _ledger(self, node: int) -> NodeLedger:
@@ -362,6 +332,11 @@ class Fleet:
             asked_s=self.brains.asked_s(node) if self.brains is not None else 0.0,
             open_s=station.open_job_s(),
         )
+
+
+def _steady(outages: Sequence[Outage]) -> bool:
+    """Tell whether no link ever fails and no request ever moves from one server to another."""
+    return not any(o.kind == "link-down" or o.spec.work == "migrate" for o in outages)
 
 
 def make_dispatcher(world: World, spec: DispatchSpec, parts: Parts) -> Dispatcher:

@@ -11,14 +11,14 @@ except `Oracle`, which only routers that declare `oracle = True` get and which e
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from sim.config import ClusterSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sim.arrays import BoolArray, FloatArray, IntArray, MaskArray
     from sim.config import NodeSpec, Params, PolicySpec
@@ -236,7 +236,7 @@ class ExpertCache(Protocol):
     preload: ClassVar[bool]  # True: fetch all experts that a plan may touch when it takes force
 
     def touch(self, key: ExpertKey) -> None:
-        """Note that an expert is used (or admitted) now."""
+        """Note that an expert is admitted, or used: its first use follows its admission."""
         ...
 
     def victim(self, pinned: Mapping[ExpertKey, int]) -> ExpertKey | None:
@@ -245,6 +245,15 @@ class ExpertCache(Protocol):
 
     def drop(self, key: ExpertKey) -> None:
         """Forget an expert that left memory."""
+        ...
+
+
+@runtime_checkable
+class Clairvoyant(Protocol):
+    """A cache that is told the future, beside what every cache does: a bound, never a policy."""
+
+    def foresee(self, next_use: Callable[[ExpertKey], float]) -> None:
+        """Take the oracle: how far ahead an expert's next use lies, infinite if there is none."""
         ...
 
 

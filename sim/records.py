@@ -34,7 +34,7 @@ DROPS = (
 )
 MEMORY = ("backbone", "experts", "merged", "staging", "activations", "router", "kv")
 RESIDENCY = ("fetch", "evict", "wipe")
-CAUSES = ("plan", "miss", "capacity", "crash")
+CAUSES = ("plan", "miss", "capacity", "crash", "fault")
 FAULTS = (
     "node-crash",
     "node-restart",
