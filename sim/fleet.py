@@ -253,14 +253,14 @@ class Fleet:
     ) -> None:
         """Take experts away from a node, or spoil its copies of them."""
         assert self.brains is not None
-        self.brains.lose_experts(node, experts, corrupt, now_s)  # type: ignore[attr-defined]
+        self.brains.lose_experts(node, experts, corrupt, now_s)
 
     def restore_experts(
         self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
     ) -> None:
         """End what `lose_experts` began."""
         assert self.brains is not None
-        self.brains.restore_experts(node, experts, corrupt, now_s)  # type: ignore[attr-defined]
+        self.brains.restore_experts(node, experts, corrupt, now_s)
 
     def mute(self, node: int, now_s: float) -> None:
         """Let dispatchers see a node as it was last heard, and lose its outcomes."""
