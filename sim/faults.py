@@ -14,7 +14,7 @@ from sim.rng import Streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sim.config import FaultSpec, World
+    from sim.config import FaultSpec, Work, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,12 @@ def _drawn(fault: FaultSpec, streams: Streams, index: int, end_s: float) -> Sequ
 class Targets(Protocol):
     """What a fault hits."""
 
-    def crash(self, node: int, now_s: float) -> None:
-        """Take a node down."""
+    def crash(self, node: int, now_s: float, work: Work) -> None:
+        """Take a node down; `work` says what its requests do."""
         ...
 
     def restart(self, node: int, now_s: float) -> None:
-        """Bring a node back, empty."""
+        """Bring a node back."""
         ...
 
     def cut(self, link: int, now_s: float) -> None:
@@ -144,8 +144,10 @@ class Faults:
         target = outage.target
         word = link_word if outage.kind == "link-down" else node_word
         self.note((now_s, FAULTS.index(word), target))
+        if word == "node-crash":
+            self.targets.crash(target, now_s, outage.spec.work)
+            return
         act = {
-            "node-crash": self.targets.crash,
             "node-restart": self.targets.restart,
             "link-down": self.targets.cut,
             "link-up": self.targets.mend,
