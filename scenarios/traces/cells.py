@@ -38,24 +38,27 @@ def number(cell: Cell, what: str, low: float = 0.0, *, above: bool = False) -> f
         ValueError: It is none.
     """
     try:
-        if isinstance(cell, bool) or cell is None or (isinstance(cell, str) and "_" in cell):
+        if cell is None or isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):
             raise ValueError  # Python takes True and 1_000 for numbers; a data file does not
         found = float(cell)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"expected {what}, found {shown(cell)}") from None
-    if not math.isfinite(found) or found < low or (above and found == low):
-        sign = ">" if above else ">="
-        raise ValueError(f"expected finite {what} {sign} {low:g}, found {shown(cell)}")
-    if found > LARGEST:
+    if low < found <= LARGEST or (found == low and not above):
+        return found
+    if found > LARGEST and math.isfinite(found):
         raise ValueError(f"expected {what} up to {LARGEST:g}, found {shown(cell)}")
-    return found
+    raise ValueError(
+        f"expected finite {what} {'>' if above else '>='} {low:g}, found {shown(cell)}"
+    )
 
 
 def optional(what: str, *, above: bool = False) -> Callable[[Cell], float]:
     """Return a converter to a number, NaN where the cell is empty."""
 
     def convert(cell: Cell) -> float:
-        return math.nan if empty(cell) else number(cell, what, above=above)
+        if cell is None or empty(cell):
+            return math.nan
+        return number(cell, what, above=above)
 
     return convert
 

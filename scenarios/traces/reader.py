@@ -72,28 +72,30 @@ def _columns(path: Path, form: Format) -> dict[str, list[Any]]:
     """
     wanted = tables.Wanted(form.names, form.needed, form.canonical, NEEDED)
     rows, place = tables.rows(path, wanted)
+    converters = [column.convert for column in form.columns]
     kept: list[list[Any]] = [[] for _ in form.columns]
     before = 0.0
     for number, cells in rows:
         try:
-            values = _row(form.columns, cells)
-            before = _ascending(values[0], before) if form.canonical else before
+            values = [convert(cell) for convert, cell in zip(converters, cells, strict=True)]
+            if form.canonical:
+                before = _ascending(values[0], before)
         except ValueError as error:
-            raise InputError(f"{place(number)}: {error}") from None
+            raise InputError(f"{place(number)}: {_blame(form.columns, cells)}{error}") from None
         for column, value in zip(kept, values, strict=True):
             column.append(value)
     named = zip((column.fills for column in form.columns), kept, strict=True)
     return {name: values for name, values in named if name == "times_s" or _says(values)}
 
 
-def _row(columns: Sequence[Column], cells: Sequence[Cell]) -> list[Any]:
-    found = []
+def _blame(columns: Sequence[Column], cells: Sequence[Cell]) -> str:
+    """Return the name of the first column whose cell makes no sense, "" when all do."""
     for column, cell in zip(columns, cells, strict=True):
         try:
-            found.append(column.convert(cell))
-        except ValueError as error:
-            raise ValueError(f"{column.name}: {error}") from None
-    return found
+            column.convert(cell)
+        except ValueError:
+            return f"{column.name}: "
+    return ""
 
 
 def _ascending(time_s: float, before_s: float) -> float:
