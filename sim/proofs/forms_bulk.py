@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.errors import InputError
+from sim.proofs.forms_markov import balance
 
 if TYPE_CHECKING:
     from sim.arrays import FloatArray
@@ -66,11 +67,7 @@ def _left_behind(rate_per_s: float, durations: list[float], top: int) -> FloatAr
         came = _poisson(rate_per_s * durations[size - 1], top - rest)
         step[number, rest:] = came
         step[number, top] += 1.0 - came.sum()
-    system = (step - np.eye(top + 1)).T
-    system[-1] = 1.0
-    right = np.zeros(top + 1)
-    right[-1] = 1.0
-    return np.linalg.solve(system, right)
+    return balance(step - np.eye(top + 1), np.ones(top + 1))
 
 
 def _poisson(mean: float, top: int) -> FloatArray:

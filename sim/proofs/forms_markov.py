@@ -36,7 +36,20 @@ def birth_death(
         up = birth(n)
         logs.append(logs[-1] + np.log(up / death(n + 1)) if up > 0.0 else -np.inf)
     weights: FloatArray = np.exp(np.array(logs) - max(logs))
-    return weights / weights.sum()
+    chances: FloatArray = weights / weights.sum()
+    return chances
+
+
+def balance(system: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the row x with x system = 0 and x . weights = 1, (M,); one equation is redundant.
+
+    Source: balance equations with one column replaced by the normalisation. Deviation: none.
+    """
+    equations = system.copy()
+    equations[:, -1] = weights
+    right = np.zeros(len(system))
+    right[-1] = 1.0
+    return np.asarray(np.linalg.solve(equations.T, right), dtype=np.float64)
 
 
 def erlang_b(offered: float, servers: int) -> float:

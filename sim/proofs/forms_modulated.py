@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.errors import InputError
+from sim.proofs.forms_markov import balance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,16 +31,13 @@ def generator(stays_s: Sequence[float], jumps: Sequence[Sequence[float]] = ()) -
     count = len(stays_s)
     chances = np.array(jumps) if len(jumps) else np.roll(np.eye(count), 1, axis=1)
     rates = 1.0 / np.array(stays_s)
-    return rates[:, None] * (chances - np.eye(count))
+    matrix: FloatArray = rates[:, None] * (chances - np.eye(count))
+    return matrix
 
 
 def stationary(rates: FloatArray) -> FloatArray:
     """Return the stationary law of a generator, (M,)."""
-    system = rates.T.copy()
-    system[-1] = 1.0
-    right = np.zeros(len(rates))
-    right[-1] = 1.0
-    return np.linalg.solve(system, right)
+    return balance(rates, np.ones(len(rates)))
 
 
 def mean_rate(rates_per_s: Sequence[float], environment: FloatArray) -> float:
@@ -69,8 +67,8 @@ def modulated_stay(
         raise InputError(f"rates_per_s: expected below {served:g} on average, found {arriving:g}")
     up, down = np.diag(rates_per_s), np.diag(services_per_s)
     ratio = _ratio(up, environment - up - down, down)
-    empty = _empty(environment - up + ratio @ down, ratio)
     geometric = np.linalg.inv(np.eye(len(chance)) - ratio)
+    empty = balance(environment - up + ratio @ down, geometric.sum(axis=1))
     number = float(empty @ ratio @ geometric @ geometric @ np.ones(len(chance)))
     return number / arriving
 
@@ -87,15 +85,5 @@ def _ratio(up: FloatArray, local: FloatArray, down: FloatArray) -> FloatArray:
         product = product @ rise
         if np.abs(product).max() < _DONE:
             break
-    return up @ np.linalg.inv(-local - up @ first)
-
-
-def _empty(system: FloatArray, ratio: FloatArray) -> FloatArray:
-    """Return the probabilities of an empty station by state, (M,)."""
-    count = len(system)
-    weights = np.linalg.inv(np.eye(count) - ratio) @ np.ones(count)
-    transposed = system.T.copy()
-    transposed[-1] = weights
-    right = np.zeros(count)
-    right[-1] = 1.0
-    return np.linalg.solve(transposed, right)
+    ratio: FloatArray = up @ np.linalg.inv(-local - up @ first)
+    return ratio

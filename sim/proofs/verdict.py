@@ -190,6 +190,11 @@ def skipped(check: str, why: str) -> Result:
     return Result(check, nan, nan, -inf, inf, "skipped", note=f"skipped: {why}")
 
 
+def failed(check: str, why: str) -> Result:
+    """Return the row of a check that broke before it had a number."""
+    return Result(check, nan, nan, nan, nan, "FAIL", note=why)
+
+
 def stamp(result: Result, proof: str, group: str, seconds: float) -> Result:
     """Return the row with what the runner knows: whose it is, and its share of the time."""
     return replace(result, proof=proof, group=group, seconds=seconds)
