@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING
 
 from sim.audits import Audits
 from sim.compute.cost import CostModel
-from sim.compute.deployment import Common, Deployment, InForce
+from sim.compute.deployment import Deployment
+from sim.compute.inforce import Common, InForce
 from sim.compute.memory import Ledger
 from sim.compute.swap import Swap
 from sim.coupling import Coupling, Shards
+from sim.freight import Freight
 from sim.network.post import Post
 from sim.nodemix import NodeMixes
 from sim.plans import Blend
 from sim.records import DRIFTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.compute.station import Station
     from sim.fleet import Fleet
-    from sim.ports import ExpertCache
+    from sim.ports import ExpertCache, ExpertKey
 
 
 class Brains:
@@ -40,7 +44,7 @@ class Brains:
         mixes = NodeMixes(world, len(card.tasks))
         shards = Shards(parts.hosts, parts.shard_of)
         self.coupling = Coupling(world, card, shards, fleet.requests, fleet.recorder, mixes.by_node)
-        post = Post(fleet.clock, fleet.links, fleet.network, self.coupling.deliver)
+        post = Post(fleet.carrier, self.coupling.deliver)
         self.coupling.post = post.send
         self.coupling.audits = self.audits = self._audits(fleet)
         fleet.recorder.rows(
@@ -49,7 +53,12 @@ class Brains:
         self.deployments: dict[int, Deployment] = {}
         self._start: dict[int, InForce] = {}
         self._common = Common(
-            fleet.clock, fleet.requests, self.coupling.profiles, card.layers, card.experts
+            fleet.clock,
+            fleet.requests,
+            self.coupling.profiles,
+            card.layers,
+            card.experts,
+            self._freight(fleet).supply,
         )
         self._recorder, self._card = fleet.recorder, card
         for node, station in fleet.stations.items():
@@ -59,9 +68,15 @@ class Brains:
         feedback, clock = fleet.world.feedback, fleet.clock
         drawn: list[bool] = (fleet.requests.workload.audit < feedback.fraction).tolist()
         audits = Audits(feedback, drawn, self.coupling.listens(), clock, fleet.life)
-        post = Post(clock, fleet.links, fleet.network, audits.deliver, audits.lose)
+        post = Post(fleet.carrier, audits.deliver, audits.lose)
         audits.post = post.send
         return audits
+
+    def _freight(self, fleet: Fleet) -> Freight:
+        freight = Freight(fleet.world, fleet.clock, fleet.network, fleet.up, fleet.faults.outages)
+        post = Post(fleet.clock, fleet.links, fleet.network, freight.deliver, freight.lose)
+        freight.post = post.send
+        return freight
 
     def _deploy(self, node: int, station: Station) -> None:
         spec, card = station.spec, self._card
@@ -89,7 +104,20 @@ class Brains:
         plans = self.coupling.profiles.plans
         gates = sorted({plan.k for plan in plans if not isinstance(plan, Blend)})
         about_k = {cost.k_note(k): None for k in gates for cost in costs}
-        return [*self.notes, *(note for note in about_k if note), *self._refusals()]
+        notes = [*self.notes, *(note for note in about_k if note)]
+        return [*notes, *self._bounds(), *self._refusals()]
+
+    def _bounds(self) -> list[str]:
+        """Mark nodes whose cache knows the future."""
+        knowing = [d.spec.name for d in self.deployments.values() if d.foresight is not None]
+        if not knowing:
+            return []
+        return [
+            f"Expert caches that know the future, on {len(knowing)} node(s) from {knowing[0]}: a"
+            " bound, not a policy that could be deployed. Exact where a node serves its own streams"
+            " only (dispatch local), on one server, one at a time, first come first served, without"
+            " drops and under one plan; elsewhere a good guess."
+        ]
 
     def _refusals(self) -> list[str]:
         refused = [swap.refused for swap in self.coupling.swaps.values() if swap.refused]
@@ -108,6 +136,18 @@ class Brains:
     def asked_s(self, node: int) -> float:
         """Return the server time that decisions and merges asked a node for (law L7)."""
         return self.coupling.receipts_s[node] + self.coupling.swaps[node].merge_s
+
+    def lose_experts(
+        self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
+    ) -> None:
+        """Let a fault take experts from a node (storage and memory), or spoil its stored copies."""
+        self.deployments[node].lose_experts(experts, now_s, corrupt=corrupt)
+
+    def restore_experts(
+        self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
+    ) -> None:
+        """End what `lose_experts` began: the stored copies are good again."""
+        self.deployments[node].restore_experts(experts)
 
     def crash(self, node: int, now_s: float) -> None:
         """Lose a node's memory, plan and pending decision."""

@@ -26,7 +26,7 @@ from sim.records import DROPS, Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sim.compute.station import Meters
+    from sim.compute.floor import Meters
     from sim.network.links import Links
 
 _REL = 1e-9  # rounding of sums in event order

@@ -11,14 +11,14 @@ except `Oracle`, which only routers that declare `oracle = True` get and which e
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from sim.config import ClusterSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sim.arrays import BoolArray, FloatArray, IntArray, MaskArray
     from sim.config import NodeSpec, Params, PolicySpec
@@ -179,8 +179,8 @@ class FeedbackBlock:
     row: IntArray  # (r,), index into the block's nodes
     decided: IntArray  # (r,), slot of the decision that was in force (-1: the start plan)
     plans: Sequence[Plan]  # (r,)
-    # (r, V), mean reward per estimated cluster, 0 where count is 0; with `BlockSetup.pooled` the
-    # mean over all requests of the row, repeated
+    # (r, V), mean reward per estimated cluster, in [0, 1], 0 where count is 0; with
+    # `BlockSetup.pooled` the mean over all requests of the row, repeated
     reward: FloatArray
     count: FloatArray  # (r, V)
 
@@ -236,7 +236,7 @@ class ExpertCache(Protocol):
     preload: ClassVar[bool]  # True: fetch all experts that a plan may touch when it takes force
 
     def touch(self, key: ExpertKey) -> None:
-        """Note that an expert is used (or admitted) now."""
+        """Note that an expert is admitted, or used: its first use follows its admission."""
         ...
 
     def victim(self, pinned: Mapping[ExpertKey, int]) -> ExpertKey | None:
@@ -245,6 +245,15 @@ class ExpertCache(Protocol):
 
     def drop(self, key: ExpertKey) -> None:
         """Forget an expert that left memory."""
+        ...
+
+
+@runtime_checkable
+class Clairvoyant(Protocol):
+    """A cache that is told the future, beside what every cache does: a bound, never a policy."""
+
+    def foresee(self, next_use: Callable[[ExpertKey], float]) -> None:
+        """Take the oracle: how far ahead an expert's next use lies, infinite if there is none."""
         ...
 
 
@@ -308,6 +317,10 @@ class StepInput:
     inbox: Sequence[Message] = ()  # for this shard's nodes, in order of arrival
     # audited request ids whose feedback was lost on the way, so that nobody waits for it
     lost: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    # audited request ids, ascending, among `served`, whose reward a fault turned into a number
+    # that may be none (NaN, infinite, out of range), and those numbers
+    spoiled: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    spoiled_reward: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +339,15 @@ class NodeDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Rewards that a host kept from a node's router because they are no rewards."""
+
+    node: int
+    count: int
+    reward: float  # the last of them
+
+
+@dataclass(frozen=True, slots=True)
 class StepReply:
     """Outcomes of the served requests in the same order, decisions by ascending node id."""
 
@@ -334,6 +356,7 @@ class StepReply:
     # rows of `tree` and `drift`, with slot and node
     telemetry: Sequence[Mapping[str, float | int | str]] = ()
     outbox: Sequence[Message] = ()  # by ascending source node
+    refused: Sequence[Refusal] = ()  # by ascending node
 
 
 @dataclass(frozen=True, slots=True)

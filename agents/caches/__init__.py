@@ -9,5 +9,10 @@ from sim.registry import Registry
 
 CACHES = Registry(
     "expert cache",
-    {"all": "agents.caches.all:KeepAll", "lru": "agents.caches.lru:LeastRecentlyUsed"},
+    {
+        "all": "agents.caches.all:KeepAll",
+        "belady": "agents.caches.belady:FarthestNextUse",
+        "lfu": "agents.caches.lfu:LeastFrequentlyUsed",
+        "lru": "agents.caches.lru:LeastRecentlyUsed",
+    },
 )

@@ -5,11 +5,12 @@ The plan in force, its memory, and how a batch is served under it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sim.clock import END, Clock
+from sim.clock import END
+from sim.compute.foresight import Foresight, look_ahead
+from sim.compute.inforce import Running, Units
 from sim.compute.memory import (
     ACTIVATIONS,
     BACKBONE,
@@ -17,57 +18,29 @@ from sim.compute.memory import (
     KV,
     MERGED,
     ROUTER,
-    STAGING,
     Ledger,
 )
-from sim.compute.storage import BY_PLAN, ExpertStore, Storage
-from sim.compute.touched import Masks, counts, union
+from sim.compute.storage import BY_PLAN, ExpertStore
+from sim.compute.touched import counts, union
 from sim.compute.walk import Walk
 from sim.errors import PlanRefused
-from sim.plans import Gated, Plan, is_gated, reachable
+from sim.plans import Gated, Plan, is_gated
+from sim.ports import Clairvoyant
 from sim.units import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sim.compute.cost import BatchCost, CostModel
-    from sim.compute.station import Batch, Station
+    from sim.compute.floor import Batch
+    from sim.compute.inforce import Common, InForce
+    from sim.compute.station import Station
     from sim.config import NodeSpec
     from sim.ports import ExpertCache, ExpertKey
-    from sim.request import Requests
-
-Touches = Callable[[Gated], list[Masks]]  # replayed gate choices of a gated plan, by service input
-
-
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """The plan that the next batch takes."""
-
-    plan_id: int  # of the decision that brought its weights
-    plan: Plan
-    # of the last decision that wanted it, which outcomes answer; None: the one that brought it
-    confirmed: int | None = None
-
-    @property
-    def name(self) -> int:
-        """Return the plan id that the next batch is served under."""
-        return self.plan_id if self.confirmed is None else self.confirmed
-
-
-@dataclass(frozen=True, slots=True)
-class Common:
-    """What all deployments of a run share.
-
-    `touches` gives a gated plan's replayed choices; layers and experts are the small model's.
-    """
-
-    clock: Clock
-    requests: Requests
-    touches: Touches
-    layers: int
-    experts: int
 
 
 class Deployment:
-    """Serves batches of one node under its plan in force; implements `station.Service`.
+    """Serves batches of one node under its plan in force; implements `floor.Service`.
 
     Args:
         common: What all nodes share.
@@ -83,20 +56,28 @@ class Deployment:
         self.clock, self.requests, self.touches = common.clock, common.requests, common.touches
         self.station, self.cost, self.ledger = station, cost, ledger
         self.spec: NodeSpec = station.spec
-        self.storage = Storage(self.spec.hardware)
+        self.supply = common.supply(self.spec)
+        self.storage = self.supply.storage
         self.preload = cache.preload
-        self.store = ExpertStore(common.clock, ledger, self.storage, cache, cost.expert_bytes)
-        self._layers, self._experts = common.layers, common.experts
-        self._units: dict[tuple[int, ...], dict[ExpertKey, None]] = {}
+        self.store = ExpertStore(ledger, self.supply, cache, cost.expert_bytes)
+        self.store.refill = self._refill
+        self._units = Units(common.layers, common.experts)
         self.in_force: InForce | None = None
         self.loading: InForce | None = None  # the start plan, after a restart
         self.resume: Callable[[float], None] = _nobody  # told when idle, and when loaded
         self.expected: Gated | None = None  # a plan on its way, which counts on experts held now
         self.flop = 0.0  # of batches, for the report
         self._gated_running = 0
-        self._running: dict[int, int] = {}  # batches by plan id
-        self._retired: dict[int, None] = {}  # merged plans whose last batches still run
+        self._running = Running(ledger, cost.merged_bytes)
         self._owed_bytes = 0.0  # router state that waits for room
+        self.foresight: Foresight | None = None
+        if isinstance(cache, Clairvoyant):
+            self.foresight = look_ahead(common, self.spec.id, self._plan_ahead)
+            cache.foresee(self.foresight.next_use)
+
+    def _plan_ahead(self) -> Gated | None:
+        plan = None if self.in_force is None else self.in_force.plan
+        return plan if plan is not None and is_gated(plan) else self.expected
 
     @property
     def current(self) -> InForce | None:
@@ -125,14 +106,6 @@ class Deployment:
                 f"{format_bytes(need_bytes)}, memory is {format_bytes(self.ledger.budget_bytes)}"
             )
 
-    def units(self, plan: Gated) -> dict[ExpertKey, None]:
-        """Return the (layer, expert) pairs that a gated plan may touch, in order."""
-        experts = reachable(plan, self._experts)
-        if experts not in self._units:
-            layers = range(self._layers)
-            self._units[experts] = {(layer, e): None for layer in layers for e in experts}
-        return self._units[experts]
-
     def gated_need_bytes(self, plan: Gated) -> float:
         """Return the least memory a gated plan needs.
 
@@ -146,13 +119,18 @@ class Deployment:
         working_bytes = servers * self._working_bytes(1, plan)
         if not is_gated(plan):
             return fixed_bytes + working_bytes + self.cost.merged_bytes
-        units = len(self.units(plan)) if self.preload else servers
+        units = len(self._units.of(plan)) if self.preload else servers
         return fixed_bytes + working_bytes + units * self.cost.expert_bytes
 
-    def missing_bytes(self, plan: Gated) -> float:
-        """Return the bytes of experts to fetch before a gated plan takes force."""
-        wanted = self.units(plan) if self.preload else {}
-        return sum(key not in self.store.resident for key in wanted) * self.cost.expert_bytes
+    def missing(self, plan: Plan) -> list[ExpertKey]:
+        """List the experts to fetch before a plan takes force.
+
+        Of a gated plan those that are neither here nor on their way; of a merge all that it needs.
+        """
+        if not is_gated(plan):
+            return self._units.merged(plan)
+        wanted, store = self._units.of(plan) if self.preload else {}, self.store
+        return [key for key in wanted if key not in store.resident and not store.coming(key)]
 
     # --- memory
 
@@ -219,7 +197,7 @@ class Deployment:
         if not is_gated(force.plan):
             self.ledger.set(MERGED, cost.merged_bytes, now_s)
         elif self.preload:
-            self.ledger.set(EXPERTS, cost.expert_bytes * len(self.units(force.plan)), now_s)
+            self.ledger.set(EXPERTS, cost.expert_bytes * len(self._units.of(force.plan)), now_s)
         return self.ledger.total_bytes - bytes_before
 
     def provision(self, force: InForce, now_s: float) -> None:
@@ -244,12 +222,11 @@ class Deployment:
         """
         plan = force.plan
         if is_gated(plan) and self.preload:
-            for key in self.units(plan):
-                if key not in self.store.resident:
-                    self.store.admit(key, now_s, BY_PLAN)
+            for key in self.missing(plan):
+                self.store.admit(key, now_s, BY_PLAN)
         before, self.in_force = self.in_force, force
         self.ledger.set(MERGED, 0.0 if is_gated(plan) else self.cost.merged_bytes, now_s)
-        self._retire(before, now_s)
+        self._running.retire(before, now_s)
         self._free_experts(now_s)
         self.freed(now_s)
 
@@ -260,13 +237,6 @@ class Deployment:
         elif self.loading is not None:
             self.loading = replace(self.loading, confirmed=plan_id)
 
-    def _retire(self, before: InForce | None, now_s: float) -> None:
-        """Hold on to merged weights under which batches still run, as part of the staging."""
-        if before is None or is_gated(before.plan) or before.plan_id not in self._running:
-            return
-        self._retired[before.plan_id] = None
-        self.ledger.add(STAGING, self.cost.merged_bytes, now_s)
-
     def _free_experts(self, now_s: float) -> None:
         """Let go of experts that the plan in force has no use for, once no batch needs them."""
         if self.in_force is None or self._gated_running:
@@ -274,10 +244,10 @@ class Deployment:
         plan = self.in_force.plan
         if is_gated(plan) and not self.preload:
             return  # the cache knows what to give up
-        keep = self.units(plan) if is_gated(plan) else {}
+        keep = self._units.of(plan) if is_gated(plan) else {}
         if self.expected is not None:
-            keep = keep | self.units(self.expected)
-        elif len(self.store.resident) == len(keep):
+            keep = keep | self._units.of(self.expected)
+        elif self.store.settled and len(self.store.resident) == len(keep):
             return
         self.store.empty(now_s, keep)
 
@@ -313,7 +283,7 @@ class Deployment:
         force = self.in_force
         assert force is not None
         batch.plan_id, batch.plan, batch.weights = force.name, force.plan, force.plan_id
-        self._running[batch.weights] = self._running.get(batch.weights, 0) + 1
+        self._running.enter(batch.weights)
         self._hold_working(len(batch.ids), force.plan, now_s)
         if is_gated(force.plan):
             self._begin_gated(batch, force.plan, now_s)
@@ -325,11 +295,13 @@ class Deployment:
         touched = union(rows[inputs[rid]] for rid in batch.ids)
         cost = self.cost.priced(plan, len(batch.ids), counts(touched))
         self._gated_running += 1
-        if self.preload:
+        if self.preload and self.store.settled:
             self._run(batch, cost, now_s)
             return
         self.flop += cost.flop
         walk = Walk(self.clock, self.station, self.store, batch, touched, cost.per_layer_s)
+        if self.foresight is not None:
+            self.foresight.begin(batch.ids, walk)
         walk.go(now_s)
 
     def _run(self, batch: Batch, cost: BatchCost, now_s: float) -> None:
@@ -342,7 +314,7 @@ class Deployment:
         """Free a batch's working memory, and weights that nobody needs any more."""
         assert batch.plan is not None
         self._hold_working(-len(batch.ids), batch.plan, now_s)
-        self._leave_plan(batch.weights, now_s)
+        self._running.leave(batch.weights, now_s)
         if is_gated(batch.plan):
             self._gated_running -= 1
             self._free_experts(now_s)
@@ -350,15 +322,6 @@ class Deployment:
         self.store.retry(now_s)
         if not self._running:
             self.resume(now_s)
-
-    def _leave_plan(self, plan_id: int, now_s: float) -> None:
-        self._running[plan_id] -= 1
-        if self._running[plan_id]:
-            return
-        del self._running[plan_id]
-        if plan_id in self._retired:
-            del self._retired[plan_id]
-            self.ledger.add(STAGING, -self.cost.merged_bytes, now_s)
 
     # --- faults
 
@@ -368,10 +331,38 @@ class Deployment:
         self.station.blocked = True
         self._gated_running, self._owed_bytes = 0, 0.0
         self._running.clear()
-        self._retired.clear()
         self.store.crash(now_s)
+        self.supply.crash()
         self.storage.clear(now_s)
+        if self.foresight is not None:
+            self.foresight.crash()
         self.ledger.clear(now_s)
+
+    def lose_experts(self, experts: Sequence[ExpertKey], now_s: float, *, corrupt: bool) -> None:
+        """Let a fault take experts, from storage and memory, or spoil their stored copies.
+
+        Deviation: with a cache that preloads, a batch that runs already is not disturbed.
+        """
+        self.supply.lose(experts, corrupt=corrupt)
+        if corrupt:
+            return
+        gone = [self.store.lose(key, now_s) for key in experts]
+        if any(gone):
+            self.freed(now_s)
+
+    def restore_experts(self, experts: Sequence[ExpertKey]) -> None:
+        """End a fault: stored copies are good again."""
+        self.supply.restore(experts)
+
+    def _refill(self, key: ExpertKey, now_s: float) -> None:
+        """Fetch an expert again that a fault took from memory, if a plan counts on it."""
+        gated = self._gated_running > 0 or self._plan_ahead() is not None
+        if self.preload and gated:
+            self.store.fetch(key, self._refilled, now_s)
+
+    def _refilled(self, now_s: float) -> None:
+        self._free_experts(now_s)  # the plan may have changed meanwhile
+        self.freed(now_s)
 
     def reload(self, force: InForce, now_s: float) -> None:
         """Load backbone and the start plan's weights after a restart, then serve again.

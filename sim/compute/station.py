@@ -1,132 +1,40 @@
-"""A station: c servers, a finite system, batches, and the node's own jobs, first come first served.
+"""A station: c servers, a finite system, batches, and the node's own jobs.
+
+Requests are served first come first served, or by priority without interrupting anybody. One that
+still waits when its patience or its deadline is over leaves, after all that starts at that instant;
+one that comes too late does not join.
 
 Source: Kendall's c servers and K places; batch service with maximum size and waiting time (e.g.
-Inoue 2021).
+Inoue 2021); non-preemptive priorities, Cobham 1954; patience, Erlang A, Palm 1957.
 Deviation: a node's own jobs (router decisions, merges) take a server before the next batch does.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from math import nan
-from typing import TYPE_CHECKING, Protocol
+from math import inf, nan
+from typing import TYPE_CHECKING
 
-from sim.clock import END, START, Clock
+from sim.clock import END, LEAVE, START
+from sim.compute.floor import (
+    DEADLINE,
+    MEMORY_FULL,
+    NODE_DOWN,
+    PATIENCE,
+    QUEUE_FULL,
+    Batch,
+    Floor,
+    Job,
+    Meters,
+)
+from sim.compute.waiting import line
 from sim.errors import LawViolation
-from sim.records import DROPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
+    from sim.compute.floor import Service
     from sim.config import NodeSpec
-    from sim.plans import Plan
-    from sim.request import Requests
-
-QUEUE_FULL, NODE_DOWN, MEMORY_FULL = (DROPS.index(w) for w in ("queue_full", "node_down", "memory"))
-
-
-@dataclass(slots=True, eq=False)
-class Batch:
-    """Requests that are served together; `epoch` is the station's when it started."""
-
-    id: int
-    ids: list[int]
-    epoch: int
-    start_s: float
-    plan_id: int = -1  # of the decision that its outcomes answer
-    plan: Plan | None = None  # None: no model runs
-    weights: int = -1  # id of the decision that brought the plan's weights
-    service_s: float = 0.0
-    stall_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Job:
-    """A node's own work on one server."""
-
-    work_s: float
-    done: Callable[[float], None]
-    epoch: int = 0
-
-
-class Service(Protocol):
-    """How a batch is served: with a model or from drawn times."""
-
-    def admit(self, size: int, now_s: float) -> int:
-        """Return how many of `size` waiting requests may start now (memory), 0: none."""
-        ...
-
-    def begin(self, batch: Batch, now_s: float) -> None:
-        """Serve a batch, and call the station's `finish` when it ends."""
-        ...
-
-    def end(self, batch: Batch, now_s: float) -> None:
-        """Free what the batch held."""
-        ...
-
-
-class StationEnds(Protocol):
-    """What the fleet does with requests that leave a station."""
-
-    def served(self, node: int, ids: Sequence[int], now_s: float) -> None:
-        """Send the answers of requests whose service ended together."""
-        ...
-
-    def answer(self, rid: int, node: int, now_s: float) -> None:
-        """Send one answer."""
-        ...
-
-    def lose(self, rid: int, reason: int, now_s: float) -> None:
-        """Drop a request."""
-        ...
-
-
-@dataclass(slots=True)
-class Meters:
-    """Event-time integrals and counters of one station."""
-
-    area: float = 0.0  # of N(t), request seconds
-    stays_s: float = 0.0  # summed stays of requests that left
-    area_s: float = 0.0  # time of the last change of N
-    busy_area: float = 0.0  # of busy servers, server seconds
-    busy_s: float = 0.0  # time of the last change of busy servers
-    up_area_s: float = 0.0
-    up_s: float = 0.0
-    queue_max: int = 0
-    most_running: int = 0
-    arrived: int = 0
-    finished: int = 0
-    lost: int = 0
-    job_s: float = 0.0  # the node's own work: done,
-    job_lost_s: float = 0.0  # lost to crashes,
-    job_asked_s: float = 0.0  # asked for
-
-
-@dataclass(slots=True)
-class _State:
-    queue: deque[int] = field(default_factory=deque)
-    running: dict[int, Batch] = field(default_factory=dict)
-    jobs: deque[Job] = field(default_factory=deque)
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """What all stations of a run share.
-
-    Args:
-        clock: The run's clock.
-        requests: Columns of all requests.
-        in_system: Requests in the system by node id, also the dispatchers' live view.
-        ends: Where requests go that leave.
-        batch_ids: The run's batch counter.
-    """
-
-    clock: Clock
-    requests: Requests
-    in_system: list[int]
-    ends: StationEnds
-    batch_ids: Iterator[int]
 
 
 class Station:
@@ -146,8 +54,10 @@ class Station:
         self.free = spec.servers
         self.up, self.blocked, self.epoch = True, False, 0
         self.meters = Meters()
-        self._state = _State()
-        self._queue = self._state.queue
+        self._impatient = floor.impatient
+        self._queue = line(spec.discipline, floor.requests)
+        self._running: dict[int, Batch] = {}
+        self._jobs: deque[Job] = deque()
         self._check_s = self._timer_s = nan
         self._working_s = 0.0  # of jobs on servers now
         self.service: Service
@@ -156,19 +66,29 @@ class Station:
 
     def enqueue(self, rid: int, now_s: float) -> None:
         """Take a request into the queue, or refuse it."""
-        self.meters.arrived += 1
-        if not self.up:
-            self._refuse(rid, NODE_DOWN, now_s)
+        if not self._join(rid, now_s):
             return
-        waiting = self.in_system[self.node]
-        if waiting >= self.capacity:
-            self._refuse(rid, QUEUE_FULL, now_s)
-            return
-        self.requests.t_enqueue_s[rid] = now_s
-        self._count(waiting + 1, now_s)
         self._queue.append(rid)
+        if self._impatient:
+            self._watch(rid, now_s)
         if self.free:
             self.wake(now_s)
+
+    def _join(self, rid: int, now_s: float) -> bool:
+        """Count a request in, unless it is refused."""
+        self.meters.arrived += 1
+        present = self.in_system[self.node]
+        if not self.up:
+            self._refuse(rid, NODE_DOWN, now_s)
+        elif self._impatient and self.requests.expires_s[rid] <= now_s:
+            self._refuse(rid, DEADLINE, now_s)
+        elif present >= self.capacity:
+            self._refuse(rid, QUEUE_FULL, now_s)
+        else:
+            self.requests.t_enqueue_s[rid] = now_s
+            self._count(present + 1, now_s)
+            return True
+        return False
 
     def _refuse(self, rid: int, reason: int, now_s: float) -> None:
         self.meters.lost += 1
@@ -196,15 +116,15 @@ class Station:
 
     def _start_ready(self, now_s: float) -> None:
         while self.free:
-            if self._state.jobs:
-                self._start_job(self._state.jobs.popleft(), now_s)
+            if self._jobs:
+                self._start_job(self._jobs.popleft(), now_s)
                 continue
             waiting = len(self._queue)
             if not waiting or self.blocked or self._must_wait(waiting, now_s):
                 return
             size = self.service.admit(min(waiting, self.max_size), now_s)
             if size == 0:
-                if self._state.running:
+                if self._running:
                     return  # their end frees memory and wakes this station
                 self._leave([self._queue.popleft()], MEMORY_FULL, now_s)
                 continue
@@ -213,7 +133,7 @@ class Station:
     def _must_wait(self, waiting: int, now_s: float) -> bool:
         if waiting >= self.max_size or self.max_wait_s == 0.0:
             return False
-        due_s = self.requests.t_enqueue_s[self._queue[0]] + self.max_wait_s
+        due_s = self._queue.oldest_s() + self.max_wait_s
         if now_s >= due_s:
             return False
         if self._timer_s != due_s:
@@ -222,15 +142,14 @@ class Station:
         return True
 
     def _start_batch(self, size: int, now_s: float) -> None:
-        popleft = self._queue.popleft
-        ids = [popleft() for _ in range(size)]
+        ids = [self._queue.popleft() for _ in range(size)]
         batch = Batch(next(self.batch_ids), ids, self.epoch, now_s)
         requests = self.requests
         for rid in ids:
             requests.t_start_s[rid] = now_s
             requests.batch[rid] = batch.id
             requests.batch_size[rid] = size
-        self._state.running[batch.id] = batch
+        self._running[batch.id] = batch
         self._take_server(now_s)
         self.service.begin(batch, now_s)
 
@@ -253,7 +172,7 @@ class Station:
         """End a batch's service; ignored when a crash has taken it."""
         if batch.epoch != self.epoch:
             return
-        del self._state.running[batch.id]
+        del self._running[batch.id]
         self._busy(now_s)
         self.free += 1
         self.service.end(batch, now_s)
@@ -266,7 +185,7 @@ class Station:
             meters.stays_s += now_s - requests.t_enqueue_s[rid]
         meters.finished += len(batch.ids)
         self._count(self.in_system[self.node] - len(batch.ids), now_s)
-        if self._queue or self._state.jobs:
+        if self._queue or self._jobs:
             self.wake(now_s)
         self.ends.served(self.node, batch.ids, now_s)
 
@@ -279,12 +198,32 @@ class Station:
         for rid in ids:
             self.ends.lose(rid, reason, now_s)
 
+    # --- patience
+
+    def _watch(self, rid: int, now_s: float) -> None:
+        """Let a request that waits leave when its time is over."""
+        leave_s = self._leave_s(rid)
+        if leave_s < inf:
+            self.clock.at(max(now_s, leave_s), LEAVE, rid, self._give_up, rid)
+
+    def _leave_s(self, rid: int) -> float:
+        requests = self.requests
+        patient_s = requests.t_enqueue_s[rid] + requests.patience_s[rid]
+        return min(patient_s, requests.expires_s[rid])
+
+    def _give_up(self, rid: int, now_s: float) -> None:
+        """Drop a request if it waits here and its time is over (it may have joined anew)."""
+        if rid in self._queue and self._leave_s(rid) <= now_s:
+            self._queue.remove(rid)
+            late = self.requests.expires_s[rid] == self._leave_s(rid)
+            self._leave([rid], DEADLINE if late else PATIENCE, now_s)
+
     # --- the node's own work
 
     def work(self, work_s: float, done: Callable[[float], None], now_s: float) -> None:
         """Run the node's own work on the next free server, then call `done` with the time."""
         self.meters.job_asked_s += work_s
-        self._state.jobs.append(Job(work_s, done, self.epoch))
+        self._jobs.append(Job(work_s, done, self.epoch))
         if self.free:
             self.wake(now_s)
 
@@ -318,8 +257,8 @@ class Station:
         self._leave(sorted(gone), NODE_DOWN, now_s)
 
     def _forget(self) -> None:
-        self._state.running.clear()
-        self._state.jobs.clear()
+        self._running.clear()
+        self._jobs.clear()
         self._queue.clear()
 
     def restart(self, now_s: float) -> None:
@@ -337,9 +276,9 @@ class Station:
 
     def open_job_s(self) -> float:
         """Return the node's own work that waits or runs."""
-        return self._working_s + sum(job.work_s for job in self._state.jobs)
+        return self._working_s + sum(job.work_s for job in self._jobs)
 
     def present(self) -> list[int]:
         """Return the requests in the system: running ones, then the queue."""
-        running = [rid for batch in self._state.running.values() for rid in batch.ids]
+        running = [rid for batch in self._running.values() for rid in batch.ids]
         return running + list(self._queue)

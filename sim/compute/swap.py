@@ -1,24 +1,27 @@
 """Putting a new plan in force: decide, fetch, merge, swap, all on the node's own hardware.
 
 The decision's own work and the merge take a server like a batch does; experts are streamed from
-storage. Until the end the old plan serves (double buffer: new weights and one staged expert are in
-memory beside the old ones, which stay until their last batch ends) or the servers wait (stop the
-world: running batches end, then new weights overwrite the old ones). A later decision supersedes an
-unfinished one; work already begun stays charged.
+storage, or from another node over the links. Until the end the old plan serves (double buffer: new
+weights and one staged expert are in memory beside the old ones, which stay until their last batch
+ends) or the servers wait (stop the world: running batches end, then new weights overwrite the old
+ones). A later decision supersedes an unfinished one; work already begun stays charged.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import nan
 from typing import TYPE_CHECKING
 
-from sim.clock import END, Clock
-from sim.compute.deployment import Deployment, InForce
+from sim.compute.inforce import InForce
 from sim.compute.memory import EXPERTS, MERGED, STAGING
+from sim.compute.supply import Load
 from sim.plans import Plan, active_experts, is_gated, merge_weights
 
 if TYPE_CHECKING:
+    from sim.clock import Clock
+    from sim.compute.deployment import Deployment
     from sim.config import Hardware
     from sim.ports import NodeDecision
 
@@ -143,19 +146,22 @@ class Swap:
         if deployment.in_force is None or (self._stops and deployment.busy):
             pending.waits = True
             return
-        need_bytes, fetch_bytes = self._needs(pending.plan)
+        missing = deployment.missing(pending.plan)
+        need_bytes, fetch_bytes = self._needs(pending.plan, len(missing))
         if not self._make_room(pending.plan, need_bytes, now_s):
             self._refuse(now_s)
             return
         pending.staged_bytes = need_bytes
         self.ledger.add(EXPERTS if is_gated(pending.plan) else STAGING, need_bytes, now_s)
         deployment.expect(pending.plan, now_s)
-        pending.row.read_bytes += fetch_bytes
-        if fetch_bytes == 0.0:
+        if not missing:
             self._force(pending, now_s)
             return
-        done_s = deployment.storage.book(fetch_bytes, now_s)
-        self.clock.at(done_s, END, -1 - deployment.spec.id, self._fetched, pending)
+        load = Load(
+            missing, fetch_bytes, -1 - deployment.spec.id, partial(self._fetched, pending),
+            lambda: pending is self._pending, pending.row,
+        )  # fmt: skip
+        deployment.supply.bring(load, now_s)
 
     def resume(self, now_s: float) -> None:
         """Go on, because the node is loaded or idle now."""
@@ -167,11 +173,11 @@ class Swap:
             pending.waits = False
             self._load(pending, now_s)
 
-    def _needs(self, plan: Plan) -> tuple[float, float]:
+    def _needs(self, plan: Plan, missing: int) -> tuple[float, float]:
         """Return the memory that a swap to a plan takes, and the bytes to fetch for it."""
         cost = self.deployment.cost
         if is_gated(plan):
-            missing_bytes = self.deployment.missing_bytes(plan)
+            missing_bytes = missing * cost.expert_bytes
             return missing_bytes, missing_bytes
         _, _, fetch_bytes = cost.merge_work(active_experts(plan, self.experts))
         need_bytes = cost.merged_bytes + cost.staging_bytes

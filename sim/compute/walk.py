@@ -11,7 +11,8 @@ from sim.clock import END, Clock
 from sim.compute.touched import Masks, members
 
 if TYPE_CHECKING:
-    from sim.compute.station import Batch, Station
+    from sim.compute.floor import Batch
+    from sim.compute.station import Station
     from sim.compute.storage import ExpertStore
     from sim.ports import ExpertKey
 
@@ -52,6 +53,16 @@ class Walk:
         self._compute_s = 0.0  # of experts found since the last pause
         self._held: list[ExpertKey] = []
         self._asked_s = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Tell whether no unit is left to go through."""
+        return self._next == len(self._units)
+
+    def ahead(self, key: ExpertKey) -> int | None:
+        """Return how many units come before an expert's, None if it is not needed any more."""
+        left = self._units[self._next :]
+        return next((steps for steps, (unit, _) in enumerate(left) if unit == key), None)
 
     def go(self, now_s: float) -> None:
         """Advance until an expert is missing or the batch ends."""

@@ -24,64 +24,111 @@ from tests.sim import minds
 from tests.sim.minds import ARCHITECTURE, BACKBONE, FETCH_S, UNIT, WORKING, Seen, Varied
 
 
-def streaming(room_units: float, size: int, rate: float = 15.0) -> tuple[World, Seen]:
+def streaming(
+    room_units: float, size: int, rate: float = 15.0, cache: str = "lru"
+) -> tuple[World, Seen]:
     """Serve TopK(2) on one server with memory for so many experts beside one request."""
     node = minds.node(
-        memory_bytes=BACKBONE + WORKING + room_units * UNIT, cache="lru", plan=TopK(2),
+        memory_bytes=BACKBONE + WORKING + room_units * UNIT, cache=cache, plan=TopK(2),
         batching=Batching(size, 0.0),
     )  # fmt: skip
     world = minds.world([node], [minds.poisson(rate)], duration_s=6.0, drain_s=60.0)
     return world, minds.run(world, minds.script(), Varied())
 
 
-class Replay:
-    """Memory as a list of experts, least recently used first; one batch after the other."""
+Unit = tuple[int, int]
 
-    def __init__(self, world: World) -> None:
+
+class Replay:
+    """Memory as a list of experts, least recently used first; one batch after the other.
+
+    Args:
+        world: The run.
+        batches: (start, inputs) of every batch, in order.
+    """
+
+    def __init__(self, world: World, batches: list[tuple[float, list[int]]]) -> None:
         self.room_bytes = world.nodes[0].hardware.memory_bytes - BACKBONE
+        self.cache = world.nodes[0].cache
         self.masks = Varied().profile(TopK(2)).experts
         self.cost = CostModel(ARCHITECTURE, Varied().card, world.nodes[0].hardware)
-        self.order: list[tuple[int, int]] = []
+        self.batches = [(start_s, inputs, self.touched(inputs)) for start_s, inputs in batches]
+        self.accesses = [unit for *_, layers in self.batches for layer in layers for unit in layer]
+        self.done = 0  # accesses so far
+        self.order: list[Unit] = []
+        self.uses: dict[Unit, int] = {}  # since it came
         self.log: list[tuple[int, int, float, str]] = []
+
+    def touched(self, inputs: list[int]) -> list[list[Unit]]:
+        return [
+            [
+                (layer, e)
+                for e in range(E)
+                if any(int(self.masks[i, layer]) >> e & 1 for i in inputs)
+            ]
+            for layer in range(L)
+        ]
+
+    def victim(self) -> Unit:
+        if self.cache == "lfu":
+            return min(self.order, key=self.uses.__getitem__)
+        if self.cache == "belady":
+            ahead = self.accesses[self.done :]
+            return max(self.order, key=lambda u: ahead.index(u) if u in ahead else len(ahead))
+        return self.order[0]
 
     def room(self, size_bytes: float, working_bytes: float, t_s: float) -> None:
         while len(self.order) * UNIT + working_bytes + size_bytes > self.room_bytes:
-            layer, expert = self.order.pop(0)
-            self.log.append((layer, expert, t_s, "evict"))
+            gone = self.victim()
+            self.order.remove(gone)
+            self.log.append((*gone, t_s, "evict"))
 
-    def batch(self, start_s: float, inputs: list[int]) -> tuple[float, float]:
-        """Return when a batch ends, and how long it stalled."""
+    def run(self) -> list[tuple[float, float]]:
+        """Return when each batch ends, and how long it stalled."""
+        return [self.batch(*batch) for batch in self.batches]
+
+    def batch(
+        self, start_s: float, inputs: list[int], touched: list[list[Unit]]
+    ) -> tuple[float, float]:
         working_bytes = len(inputs) * WORKING
         self.room(0.0, working_bytes, start_s)
-        touched = [
-            [e for e in range(E) if any(int(self.masks[i, layer]) >> e & 1 for i in inputs)]
-            for layer in range(L)
-        ]
-        cost = self.cost.gated(len(inputs), 2, [len(t) for t in touched])
+        cost = self.cost.gated(len(inputs), 2, [len(units) for units in touched])
         t_s, stall_s = start_s, 0.0
-        for layer, experts in enumerate(touched):
-            for expert in experts:
-                if (layer, expert) in self.order:
-                    self.order.remove((layer, expert))
+        for layer, units in enumerate(touched):
+            for unit in units:
+                if unit in self.order:
+                    self.order.remove(unit)
+                    self.uses[unit] += 1
                 else:
                     self.room(UNIT, working_bytes, t_s)
                     t_s, stall_s = t_s + FETCH_S, stall_s + FETCH_S
-                    self.log.append((layer, expert, t_s, "fetch"))
-                self.order.append((layer, expert))
-                t_s += cost.per_layer_s[layer] / len(experts)
+                    self.log.append((*unit, t_s, "fetch"))
+                    self.uses[unit] = 1
+                self.order.append(unit)
+                self.done += 1
+                t_s += cost.per_layer_s[layer] / len(units)
         return t_s, stall_s
 
 
-@pytest.mark.parametrize(("units", "size"), [(1.0, 1), (3.0, 1), (5.5, 4), (7.0, 1), (8.0, 3)])
-def test_one_server_streams_as_the_replay_does(units: float, size: int) -> None:
-    world, seen = streaming(units, size)
-    replay, table = Replay(world), seen["requests"]
+CASES = [(1.0, 1), (3.0, 1), (5.5, 4), (7.0, 1), (8.0, 3)]
+STREAMING = [
+    *((units, size, cache) for units, size in CASES for cache in ("lru", "lfu")),
+    # in batches of more than one nobody can know who will travel together
+    *((units, 1, "belady") for units in (1.0, 2.0, 3.0, 5.0, 7.0)),
+]
+
+
+@pytest.mark.parametrize(("units", "size", "cache"), STREAMING)
+def test_one_server_streams_as_the_replay_does(units: float, size: int, cache: str) -> None:
+    world, seen = streaming(units, size, cache=cache)
+    table = seen["requests"]
     done = np.flatnonzero(~np.isnan(table["t_finish_s"]))
     assert len(done) > 50
-    for batch in np.unique(table["batch"][done]):
-        members = np.flatnonzero(table["batch"] == batch)
-        start_s = float(table["t_start_s"][members[0]])
-        end_s, stall_s = replay.batch(start_s, table["input"][members].tolist())
+    rows = [np.flatnonzero(table["batch"] == batch) for batch in np.unique(table["batch"][done])]
+    replay = Replay(
+        world, [(float(table["t_start_s"][m[0]]), table["input"][m].tolist()) for m in rows]
+    )
+    for members, (end_s, stall_s) in zip(rows, replay.run(), strict=True):
         np.testing.assert_allclose(table["t_finish_s"][members], end_s, rtol=0, atol=1e-9)
         np.testing.assert_allclose(table["stall_s"][members], stall_s, rtol=0, atol=1e-9)
     log = seen["residency"]
@@ -91,6 +138,39 @@ def test_one_server_streams_as_the_replay_does(units: float, size: int) -> None:
         found = (int(log["layer"][row]), int(log["expert"][row]), str(events[row]))
         assert found == (layer, expert, event)
         assert log["t_s"][row] == pytest.approx(t_s, abs=1e-9)
+
+
+def fetches(units: float, size: int, cache: str) -> int:
+    return int((streaming(units, size, cache=cache)[1]["residency"]["event"] == 0).sum())
+
+
+def test_the_bound_is_not_beaten_on_a_node_and_the_report_marks_it() -> None:
+    for units in (2.0, 3.0, 5.0):
+        bound = fetches(units, 1, "belady")
+        assert bound < min(fetches(units, 1, "lru"), fetches(units, 1, "lfu"))
+    notes = streaming(3.0, 1, cache="belady")[1].record.meta["notes"]
+    assert any("know the future, on 1 node(s) from n0: a bound" in note for note in notes)
+    assert not any("future" in note for note in streaming(3.0, 1)[1].record.meta["notes"])
+
+
+@pytest.mark.parametrize(("servers", "size"), [(1, 4), (3, 1), (2, 3)])
+def test_foresight_helps_where_it_is_a_guess_too(servers: int, size: int) -> None:
+    """More servers, batches and a crash: nobody waits for ever, and misses are fewer."""
+    found = {}
+    for cache in ("lru", "belady"):
+        node = minds.node(
+            memory_bytes=BACKBONE + 4 * WORKING * servers + 5 * UNIT, cache=cache, plan=TopK(2),
+            batching=Batching(size, 0.0), servers=servers,
+        )  # fmt: skip
+        world = minds.world(
+            [node], [minds.poisson(25.0)], duration_s=6.0, drain_s=60.0,
+            faults=(FaultSpec("node-crash", 0, 3.0, 0.2),),
+        )  # fmt: skip
+        seen = minds.run(world, minds.script(), Varied())
+        laws = seen.record.meta["laws"]
+        assert laws["in_flight"] == 0
+        found[cache] = (seen["residency"]["event"] == 0).sum() / laws["returned"]
+    assert found["belady"] < found["lru"]
 
 
 def test_less_memory_means_more_misses() -> None:

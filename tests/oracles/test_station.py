@@ -1,4 +1,4 @@
-"""The station against a slow, obvious twin: one pass over time, one list of everything."""
+"""Stations against their slow, obvious twins (sim.proofs.twins.stations), bit by bit."""
 
 from __future__ import annotations
 
@@ -6,98 +6,53 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim.arrivals.workload import draw_workload
 from sim.config import ArrivalSpec, Batching, ServiceSpec
-from sim.records import DROPS
-from tests.sim.worlds import queue, requests, scripted
+from sim.proofs.twins.stations import Coming, Down, Rules, serve
+from tests.oracles.stations import agree, engine
+from tests.sim.worlds import queue, requests
 
 GRID = st.lists(st.integers(0, 24), min_size=1, max_size=25).map(sorted)
 
 
-def twin(
-    arrivals: list[float],
-    service: list[float],
-    servers: int,
-    capacity: float,
-    size: int,
-    wait: float,
-) -> list[tuple[float, float]]:
-    """Return (start, finish) of each request, NaN when refused.
-
-    Walks from instant to instant; at each one services end, then requests come, then batches start.
-    """
-    n = len(arrivals)
-    start, finish = [np.nan] * n, [np.nan] * n
-    waiting: list[int] = []
-    running: list[tuple[float, list[int]]] = []
-    instants = sorted(set(arrivals))
-    refused = 0
-    while instants:
-        now = instants.pop(0)
-        running = [(end, ids) for end, ids in running if end > now]
-        for i in range(n):
-            if arrivals[i] == now and np.isnan(start[i]) and i not in waiting:
-                if len(waiting) + sum(len(ids) for _, ids in running) < capacity:
-                    waiting.append(i)
-                else:
-                    refused += 1
-        while waiting and len(running) < servers:
-            due = arrivals[waiting[0]] + wait
-            if len(waiting) < size and now < due:
-                instants = sorted({*instants, due})
-                break
-            ids, waiting = waiting[:size], waiting[size:]
-            end = now + max(service[i] for i in ids)
-            running.append((end, ids))
-            instants = sorted({*instants, end})
-            for i in ids:
-                start[i], finish[i] = now, end
-    return list(zip(start, finish, strict=True))
-
-
-def check(table: dict[str, np.ndarray], expected: list[tuple[float, float]]) -> None:
-    start, finish = np.array(expected).T
-    np.testing.assert_array_equal(table["t_start_s"], start)
-    np.testing.assert_array_equal(table["t_finish_s"], finish)
-    refused = np.where(np.isnan(start), DROPS.index("queue_full"), -1)
-    np.testing.assert_array_equal(table["drop"], refused)
-
-
-@settings(max_examples=150, deadline=None)
-@given(times=GRID, servers=st.integers(1, 3), capacity=st.integers(1, 8))
-def test_fifo_matches_its_twin_even_with_ties(
-    times: list[int], servers: int, capacity: int
-) -> None:
-    capacity = max(capacity, servers)
-    instants = [t / 4 for t in times]
-    table = requests(scripted(instants, 60.0, servers=servers, capacity=capacity))
-    check(table, twin(instants, [1.0] * len(times), servers, capacity, 1, 0.0))
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    times=GRID,
-    servers=st.integers(1, 3),
-    size=st.integers(1, 5),
-    wait=st.sampled_from([0.0, 0.25, 0.5, 2.0]),
-    capacity=st.integers(5, 12),
-)
-def test_batches_match_their_twin(
-    times: list[int], servers: int, size: int, wait: float, capacity: int
-) -> None:
-    instants = [t / 4 for t in times]
-    world = scripted(
-        instants, 60.0, servers=servers, capacity=capacity, batching=Batching(size, wait)
+@st.composite
+def scripts(draw: st.DrawFn, *, features: str = "") -> tuple[list[Coming], Rules, list[Down]]:
+    """Draw a script on a coarse grid, so that ties abound."""
+    coming = [
+        Coming(
+            at_s=t / 4,
+            service_s=draw(st.sampled_from([0.25, 0.5, 1.0, 1.75])),
+            priority=draw(st.integers(0, 2)),
+            patience_s=draw(st.sampled_from([np.inf, 0.0, 0.25, 1.0, 2.5])),
+            expires_s=t / 4 + draw(st.sampled_from([np.inf, 0.0, 0.5, 1.5])),
+        )
+        for t in draw(GRID)
+    ]
+    rules = Rules(
+        servers=draw(st.integers(1, 3)),
+        capacity=draw(st.sampled_from([3, 5, 12, np.inf])),
+        size=draw(st.sampled_from([1, 1, 2, 4])),
+        wait_s=draw(st.sampled_from([0.0, 0.25, 0.5, 2.0])),
+        by_priority=draw(st.booleans()),
     )
-    check(requests(world), twin(instants, [1.0] * len(times), servers, capacity, size, wait))
+    return coming, rules, []
+
+
+@settings(max_examples=200, deadline=None)
+@given(script=scripts())
+def test_random_mixtures_match_their_twin(script: tuple[list[Coming], Rules, list[Down]]) -> None:
+    agree(engine(*script), serve(*script))
 
 
 def test_random_services_match_the_twin() -> None:
     for seed in range(5):
-        table = requests(queue(9.0, 0.3, 20.0, seed=seed, servers=3, capacity=9))
-        draws = table["t_finish_s"] - table["t_start_s"]
-        served = ~np.isnan(draws)
-        service = np.where(served, table["service_s"], 0.0).tolist()
-        check(table, twin(table["t_emit_s"].tolist(), service, 3, 9, 1, 0.0))
+        drawn = draw_workload(queue(9.0, 0.3, 20.0, seed=seed), None)
+        coming = [
+            Coming(t, s)
+            for t, s in zip(drawn.t_emit_s.tolist(), drawn.service_s.tolist(), strict=True)
+        ]
+        rules = Rules(servers=3, capacity=9)
+        agree(engine(coming, rules), serve(coming, rules))
 
 
 def test_a_batch_lasts_as_long_as_its_longest_request() -> None:

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.caches import CACHES
+from agents.caches.belady import FarthestNextUse
 from agents.caches.lru import LeastRecentlyUsed
-from sim.ports import ExpertCache, ExpertKey
+from sim.errors import LawViolation
+from sim.ports import Clairvoyant, ExpertCache, ExpertKey
 
 keys = st.tuples(st.integers(0, 1), st.integers(0, 3))
 steps = st.lists(
@@ -94,6 +96,8 @@ def test_no_cache_gives_up_a_pinned_or_absent_expert(
     name: str, script: list[tuple[str, object]]
 ) -> None:
     cache: ExpertCache = CACHES.load(name)(2, 4)
+    if isinstance(cache, Clairvoyant):
+        cache.foresee(lambda key: key[1])
     resident: dict[ExpertKey, bool] = {}
     for verb, value in script:
         if verb == "touch":
@@ -113,3 +117,27 @@ def test_keep_all_preloads_and_never_evicts() -> None:
     assert cache.preload
     assert cache.victim({}) is None
     assert not LeastRecentlyUsed.preload
+
+
+def test_belady_must_be_told_the_future() -> None:
+    cache = FarthestNextUse(1, 4)
+    cache.touch((0, 1))
+    with pytest.raises(LawViolation, match="was not told it"):
+        cache.victim({})
+    cache.foresee({(0, 1): 3.0, (0, 2): 7.0}.__getitem__)
+    cache.touch((0, 2))
+    assert cache.victim({}) == (0, 2)
+    assert cache.victim({(0, 2): 1}) == (0, 1)
+    assert cache.victim({(0, 1): 1, (0, 2): 1}) is None
+
+
+def test_lfu_forgets_the_count_of_whoever_left() -> None:
+    cache = CACHES.load("lfu")(1, 4)
+    for expert in (1, 1, 1, 2, 2):
+        cache.touch((0, expert))
+    assert cache.victim({}) == (0, 2)
+    cache.drop((0, 1))
+    cache.touch((0, 1))
+    assert cache.victim({}) == (0, 1)
+    cache.touch((0, 1))  # as often as the other, but later
+    assert cache.victim({}) == (0, 2)

@@ -12,6 +12,7 @@ from sim.clock import Clock
 from sim.compute.memory import BACKBONE as BACKBONE_BYTES
 from sim.compute.memory import EXPERTS, Ledger
 from sim.compute.storage import BY_MISS, ExpertStore, Storage
+from sim.compute.supply import Supply
 from sim.config import Batching, FaultSpec, ModelSpec
 from sim.errors import PlanRefused
 from sim.plans import TopK
@@ -60,7 +61,8 @@ class Silent:
 def test_a_request_for_room_that_cannot_succeed_evicts_nothing() -> None:
     ledger = Ledger(0, 5 * UNIT, Silent())
     hardware = chip(5 * UNIT)
-    store = ExpertStore(Clock(), ledger, Storage(hardware), LeastRecentlyUsed(2, 4), UNIT)
+    supply = Supply(Clock(), 0, Storage(hardware))
+    store = ExpertStore(ledger, supply, LeastRecentlyUsed(2, 4), UNIT)
     for expert in range(3):
         ledger.add(EXPERTS, UNIT, 0.0)
         store.admit((0, expert), 0.0, BY_MISS)
