@@ -12,29 +12,17 @@ promises can tell the two apart, `accepted` with a reason if a test would not be
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def _be_found() -> None:
-    """Let `tests` mean this project's, whatever is installed under that name."""
-    spec = ModuleSpec("tests", None, is_package=True)
-    spec.submodule_search_locations = [str(ROOT / "tests")]
-    sys.modules["tests"] = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(ROOT))
-
-
 if __name__ == "__main__":
-    _be_found()
+    sys.path[0] = str(ROOT)  # other distributions install packages named `tests`, too
 
-from tests.mutation import (  # noqa: E402  (now that they are found)
+from tests.mutation import (  # noqa: E402
     cover,
     report,
     rule,

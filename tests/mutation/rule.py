@@ -13,7 +13,9 @@ from tests.mutation.operators import FunctionNode, Site, sites
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("arrivals", "compute", "network", "topology")
-MODULES = ("audits", "clock", "faults", "fleet", "laws", "pace", "request", "slots")
+MODULES = (
+    "audits", "clock", "faults", "fleet", "freight", "laws", "pace", "refusals", "request", "slots",
+)  # fmt: skip
 NOT_PHYSICS = (
     "__init__", "arrays", "brains", "config", "coupling", "errors", "executors", "nodemix", "parts",
     "plans", "ports", "records", "recorder", "registry", "rng", "simulation", "units", "views",
@@ -66,9 +68,15 @@ def modules(only: str = "") -> list[str]:
     ]
 
 
+@cache
+def text_of(module: str) -> str:
+    """Return a module's source as it was when first asked for: files may change during a run."""
+    return path_of(module).read_text(encoding="utf-8")
+
+
 def parse(module: str) -> ast.Module:
     """Return a fresh tree of a module's source."""
-    return ast.parse(path_of(module).read_text(encoding="utf-8"))
+    return ast.parse(text_of(module))
 
 
 def definitions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, FunctionNode]]:

@@ -188,7 +188,7 @@ def test_a_mutant_without_a_difference_is_told() -> None:
 def _in_child(module: str, old: str, new: str, script: str) -> str:
     """Swap a module's text in a child and return what a script prints as `said` there."""
     __import__(module)
-    text = rule.path_of(module).read_text(encoding="utf-8")
+    text = rule.text_of(module)
     assert text.count(old) == 1
 
     def work(say: fork.Say) -> None:
