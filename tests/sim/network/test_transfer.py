@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sim.clock import Clock
 from sim.config import ArrivalSpec, DispatchSpec, FaultSpec, LinkSpec, TransportSpec, World
 from sim.faults import Outage
-from sim.network.links import LINK_DOWN, LOSS
+from sim.network.carrier import Carrier
+from sim.network.links import LINK_DOWN, LOSS, Links
 from sim.network.luck import uniform
-from sim.network.transfer import NO_ROUTE
-from sim.proofs.hops import hop_engine
+from sim.network.transfer import NO_ROUTE, Journey, Transfers
+from sim.proofs.hops import Ends, hop_engine, requests_of
 from sim.proofs.twins.links import Script, Trip
 from sim.records import DROPS, Record
 from sim.rng import Streams
+from sim.topology.graph import Network
 from tests.sim.worlds import both_ways, fleet, node, run, stream
 
 # one lossy link there, one sure link back
@@ -234,6 +237,19 @@ def test_luck_depends_neither_on_the_policy_nor_on_the_order_of_events() -> None
     assert (lost_up(mixed) >= first_hop).all()
     assert lost_up(mixed).sum() > first_hop.sum() > 20
     assert (lost_up(replace(world, seed=2)) != to_hub).any()
+
+
+def test_a_request_that_moves_on_has_new_luck() -> None:
+    made = script((THERE, BACK), tries=1, trips=trips(3))
+    clock, links = Clock(), Links(made.links, seed=1)
+    ends = Ends(made, clock)
+    carrier = Carrier(clock, links, Network(made.links))
+    transfers = Transfers(carrier, requests_of(made), ends, made.transport, steady=True)
+    home = [Journey(transfers, rid, 0, 1, up=up) for rid in range(3) for up in (True, False)]
+    assert [journey.luck for journey in home] == [0, 1, 2, 3, 4, 5]
+    moved = [Journey(transfers, 1, 1, 0, up=True).luck for _ in range(2)]
+    assert moved == [-1, -2]
+    assert Journey(transfers, 1, 1, 0, up=False).luck == 3
 
 
 def test_same_seed_same_bits() -> None:
