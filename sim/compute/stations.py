@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sim.clock import END, Clock
 from sim.compute.plain import ImpatientStation, PlainStation
+from sim.compute.setup import ColdStation
 from sim.compute.station import Station
 from sim.errors import InputError
 
@@ -66,7 +67,8 @@ def build_stations(world: World, floor: Floor, outages: Sequence[Outage]) -> dic
 def _station(world: World, floor: Floor, node: NodeSpec, *, comes_back: bool) -> Station:
     if _is_plain(world, node) and not comes_back:
         return (ImpatientStation if floor.impatient else PlainStation)(floor, node)
-    station = Station(floor, node)
+    setup = node.setup
+    station = Station(floor, node) if setup is None else ColdStation(floor, node, setup)
     if world.model is None:
         station.service = DrawnService(floor.clock, station, floor.requests)
     return station
@@ -74,7 +76,7 @@ def _station(world: World, floor: Floor, node: NodeSpec, *, comes_back: bool) ->
 
 def _is_plain(world: World, node: NodeSpec) -> bool:
     """Tell whether the short way (`PlainStation`) does for a node."""
-    simple = node.discipline == "fifo" and node.batching.max_size == 1
+    simple = node.discipline == "fifo" and node.batching.max_size == 1 and node.setup is None
     return world.model is None and simple
 
 
@@ -88,5 +90,8 @@ def _check_faults(world: World) -> None:
 
 
 def _check(world: World, node: NodeSpec) -> None:
+    setup = node.setup
+    if setup is not None and not (setup.time_s >= 0.0 and setup.keep_s >= 0.0):
+        raise InputError(f"nodes.{node.id}.setup: expected times >= 0, found {setup}")
     if node.discipline == "sharing":
         raise InputError(f"nodes.{node.id}.discipline: sharing is not known")

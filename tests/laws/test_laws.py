@@ -23,6 +23,7 @@ from sim.config import (
     LinkSpec,
     PolicySpec,
     ServiceSpec,
+    Setup,
     World,
 )
 from sim.records import DROPS, FAULTS, MEMORY, RESIDENCY, Record, Table
@@ -31,6 +32,7 @@ from tests.sim import minds, worlds
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+SETUPS = (None, None, Setup(0.05), Setup(0.2, 0.1))
 WORKS = ("drop", "keep", "resume", "migrate")
 PATIENCE = (None, ServiceSpec("deterministic", 0.1), ServiceSpec("exponential", 0.2))
 
@@ -201,7 +203,7 @@ def check_order(table: Table, here: np.ndarray, world: World, node: int) -> None
 def check_busy(record: Record, world: World) -> None:
     """Without own work of policies a server is busy exactly while it serves.
 
-    Work that a crash has thrown away took server time, too, and is not in the tables.
+    Set-up, and work that a crash has thrown away, take server time, too, and are not in the tables.
     """
     table, left, slots = record.tables["requests"], ends(record, world), record.tables["slots"]
     started = np.flatnonzero(~np.isnan(table["t_start_s"]))
@@ -212,7 +214,8 @@ def check_busy(record: Record, world: World) -> None:
         spans = zip(table["t_start_s"][mine], left[mine], strict=True)
         busy_s = sum(up_s(record, node["id"], begin, end) for begin, end in spans)
         total_s = slots["busy_s"][slots["node"] == node["id"]].sum()
-        if work_of(world, node["id"]) in {"keep", "migrate"}:
+        cold = world.nodes[node["id"]].setup is not None
+        if cold or work_of(world, node["id"]) in {"keep", "migrate"}:
             assert total_s > busy_s - 1e-9
         else:
             np.testing.assert_allclose(total_s, busy_s, atol=1e-9)
@@ -253,6 +256,7 @@ def minded_worlds(draw: st.DrawFn) -> World:
                 swap=draw(st.sampled_from(["double-buffer", "stop-the-world"])),
                 batching=draw(st.sampled_from([Batching(), Batching(4, 0.01), Batching(30)])),
                 discipline=draw(st.sampled_from(["fifo", "priority"])),
+                setup=draw(st.sampled_from(SETUPS)),
             )
         )  # fmt: skip
     crashes = tuple(
