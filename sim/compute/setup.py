@@ -20,7 +20,7 @@ from sim.compute.station import Station
 
 if TYPE_CHECKING:
     from sim.compute.floor import Floor
-    from sim.config import NodeSpec, Setup, Work
+    from sim.config import NodeSpec, Setup
 
 
 class ColdStation(Station):
@@ -70,8 +70,7 @@ class ColdStation(Station):
         super()._release(now_s)
         self._warm_until_s.append(now_s + self.setup.keep_s)
 
-    def crash(self, now_s: float, work: Work = "drop") -> list[int]:
-        """Go down; all servers turn cold."""
+    def _go_down(self, now_s: float) -> None:
+        super()._go_down(now_s)
         self._warming = 0
         self._warm_until_s.clear()
-        return super().crash(now_s, work)

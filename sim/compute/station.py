@@ -213,7 +213,7 @@ class Station:
             self.ends.lose(rid, reason, now_s)
 
     def _depart(self, ids: list[int], now_s: float) -> None:
-        """Count out requests that leave unserved."""
+        """Count out requests."""
         for rid in ids:
             self.meters.stays_s += now_s - self.requests.t_enqueue_s[rid]
         self._count(self.in_system[self.node] - len(ids), now_s)
@@ -273,17 +273,21 @@ class Station:
         Returns:
             Requests that left, to be dispatched anew.
         """
-        self._busy(now_s)
-        self.meters.up_area_s += now_s - self.meters.up_s
-        self.up, self._open, self._down_s = False, work in {"keep", "resume"}, now_s
-        self.servers = self.free = 0
-        self.epoch += 1
+        self._go_down(now_s)
+        self._open = work in {"keep", "resume"}
         self.meters.job_lost_s += self.open_job_s()
         self._working_s = 0.0
         self._jobs.clear()
         if work == "keep":
             self._put_back(now_s)
         return [] if self._open else self._empty(work, now_s)
+
+    def _go_down(self, now_s: float) -> None:
+        self._busy(now_s)
+        self.meters.up_area_s += now_s - self.meters.up_s
+        self.up, self._down_s = False, now_s
+        self.servers = self.free = 0
+        self.epoch += 1
 
     def _put_back(self, now_s: float) -> None:
         """Let what runs wait again, ahead of the queue, as if it had never started."""

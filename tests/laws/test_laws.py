@@ -80,12 +80,14 @@ def plain_worlds(draw: st.DrawFn) -> World:
     for i in range(count):
         room = servers[i] + draw(st.sampled_from([0, 2, 10]))
         batching = draw(st.sampled_from([Batching(), Batching(3, 0.05), Batching(2)]))
-        discipline = draw(st.sampled_from(["fifo", "priority"]))
-        nodes.append(
-            worlds.node(
-                i, servers=servers[i], capacity=room, batching=batching, discipline=discipline
-            )
-        )
+        rules: dict[str, Any] = {
+            "discipline": draw(st.sampled_from(["fifo", "priority"])),
+            "batching": batching,
+            "setup": draw(st.sampled_from(SETUPS)),
+        }
+        if draw(st.integers(0, 3)) == 0:
+            rules = {"discipline": "sharing", "job_share": draw(st.sampled_from([1.0, 0.3]))}
+        nodes.append(worlds.node(i, servers=servers[i], capacity=room, **rules))
     made = draw(links(count))
     serving = [i for i in range(count) if servers[i]]
     streams = [
@@ -179,7 +181,8 @@ def check_nodes(record: Record, world: World) -> None:
         started = here & ~np.isnan(table["t_start_s"])
         batches, first = np.unique(table["batch"][started], return_index=True)
         rows = np.flatnonzero(started)[first]
-        assert most(table["t_start_s"][rows], left[rows]) <= node["servers"]
+        shared = world.nodes[node["id"]].discipline == "sharing"
+        assert shared or most(table["t_start_s"][rows], left[rows]) <= node["servers"]
         check_order(table, np.flatnonzero(here), world, node["id"])
         for batch in batches:
             members = table["batch"] == batch
@@ -190,11 +193,16 @@ def check_nodes(record: Record, world: World) -> None:
 def check_order(table: Table, here: np.ndarray, world: World, node: int) -> None:
     """First come, first served; by priority nobody starts while a higher one waits."""
     joined, started = table["t_enqueue_s"][here], table["t_start_s"][here]
-    if world.nodes[node].discipline == "fifo":
+    discipline = world.nodes[node].discipline
+    if discipline == "fifo":
         served = ~np.isnan(started)
         order = np.lexsort((started[served], joined[served]))
         assert (np.diff(started[served][order]) >= 0).all()
-    elif work_of(world, node) != "keep":  # (there, what had started may start again)
+    elif discipline == "sharing" and work_of(world, node) not in {"keep", "resume"}:
+        np.testing.assert_array_equal(joined, started)
+    elif (
+        discipline == "priority" and work_of(world, node) != "keep"
+    ):  # (there, what had started may start again)
         priority = table["priority"][here]
         for start, rank in zip(started, priority, strict=True):
             assert not ((joined <= start) & (started > start) & (priority > rank)).any()
@@ -211,9 +219,12 @@ def check_busy(record: Record, world: World) -> None:
     rows = started[first]
     for node in record.meta["nodes"]:
         mine = rows[table["server"][rows] == node["id"]]
+        total_s = slots["busy_s"][slots["node"] == node["id"]].sum()
+        if world.nodes[node["id"]].discipline == "sharing":
+            assert total_s > np.nansum(table["service_s"][mine]) - 1e-9
+            continue
         spans = zip(table["t_start_s"][mine], left[mine], strict=True)
         busy_s = sum(up_s(record, node["id"], begin, end) for begin, end in spans)
-        total_s = slots["busy_s"][slots["node"] == node["id"]].sum()
         cold = world.nodes[node["id"]].setup is not None
         if cold or work_of(world, node["id"]) in {"keep", "migrate"}:
             assert total_s > busy_s - 1e-9
