@@ -6,55 +6,38 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scenarios import paths, traces
+from scenarios import paths
+from scenarios.build_faults import faults
 from scenarios.build_links import links
 from scenarios.build_plans import fixed_plan
-from scenarios.schema_checks_load import stream_rate_per_s
-from scenarios.schema_checks_model import task_index, weight_vector
+from scenarios.build_streams import law, streams
+from scenarios.schema_checks_model import task_index
 from scenarios.schema_fleet import CLOUD, HardwareWords
 from scenarios.schema_names import Names
-from scenarios.schema_traffic import (
-    Deterministic,
-    DirichletMix,
-    ExplicitMix,
-    Gradual,
-    NewTask,
-    NodeCrash,
-    Poisson,
-    Profile,
-    Recurring,
-)
 from sim.compute.architectures import ARCHITECTURES
 from sim.compute.hardware import HARDWARE
 from sim.config import (
     Architecture,
-    ArrivalSpec,
     Batching,
     ClusterSpec,
     DispatchSpec,
-    DriftSpec,
-    FaultSpec,
     FeedbackSpec,
     Hardware,
-    LinkSpec,
-    MixSpec,
     ModelSpec,
     NodeSpec,
     PolicySpec,
-    ServiceSpec,
-    StreamSpec,
+    Setup,
+    TransportSpec,
     World,
 )
 from sim.errors import InputError, UnknownName
 from sim.rng import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from scenarios.schema import Scenario
     from scenarios.schema_fleet import Group
     from scenarios.schema_policy import Dispatch, Model, Policy
-    from scenarios.schema_traffic import Arrivals, Drift, Fault, Feedback, Mix, Service, Stream
+    from scenarios.schema_traffic import Feedback
     from sim.ports import ModelCard
 
 NO_POLICY = "none"
@@ -71,7 +54,6 @@ IDEAL = Hardware(
     busy_w=0.0,
     source="no model runs here, so the hardware plays no part",
 )
-_DEFAULT_CV = {"lognormal": 1.0, "erlang": 0.5, "hyperexponential": 2.0, "deterministic": 0.0}
 
 
 def build_world(scenario: Scenario, seed: int, card: ModelCard | None) -> World:
@@ -99,12 +81,13 @@ def build_world(scenario: Scenario, seed: int, card: ModelCard | None) -> World:
         slot_s=scenario.slot_s,
         nodes=_nodes(scenario, names, card),
         links=wires,
-        streams=tuple(_streams(scenario, names, card)),
+        streams=tuple(streams(scenario, names, card)),
         dispatch=_dispatch(scenario.dispatch),
         model=None if scenario.model is None else _model(scenario, scenario.model, card),
-        service=None if service is None else _service(service),
+        service=None if service is None else law(service),
+        transport=TransportSpec(scenario.transport.tries, scenario.transport.backoff_s),
         feedback=_feedback(scenario.feedback, names),
-        faults=tuple(_faults(scenario, names, wires)),
+        faults=tuple(faults(scenario, names, wires, card)),
         decision_delay_slots=scenario.decision_delay_slots,
         regret_sample=scenario.regret.sample,
     )
@@ -155,7 +138,7 @@ def _dispatch(words: Dispatch) -> DispatchSpec:
     return DispatchSpec(words.kind, words.view_every_s, to, words.params)
 
 
-# --- model and nodes -------------------------------------------------------------------------
+# --- model, nodes, feedback --------------------------------------------------------------
 
 
 def architecture(model: Model) -> Architecture | None:
@@ -194,14 +177,15 @@ def clusters(model: Model, card: ModelCard | None) -> ClusterSpec:
 
 
 def _nodes(scenario: Scenario, names: Names, card: ModelCard | None) -> tuple[NodeSpec, ...]:
-    made = {group.group: _node(group, card) for group in scenario.nodes}
+    made = {group.group: _node(group, names, card) for group in scenario.nodes}
     return tuple(
         replace(made[group.group], id=node, name=names.name(node))
         for node, group in enumerate(names.group_of)
     )
 
 
-def _node(group: Group, card: ModelCard | None) -> NodeSpec:
+def _node(group: Group, names: Names, card: ModelCard | None) -> NodeSpec:
+    setup, source = group.setup, group.experts_from
     return NodeSpec(
         id=-1,
         name=group.group,
@@ -213,64 +197,10 @@ def _node(group: Group, card: ModelCard | None) -> NodeSpec:
         cache=group.cache,
         swap=group.swap,
         plan=fixed_plan(group.plan, card),
-    )
-
-
-# --- workload --------------------------------------------------------------------------------
-
-
-def _streams(scenario: Scenario, names: Names, card: ModelCard | None) -> Iterator[StreamSpec]:
-    count = 0
-    for index, stream in enumerate(scenario.streams):
-        label = stream.name or f"stream-{index}"
-        for node in names.ids(stream.at):
-            yield StreamSpec(
-                id=count,
-                name=f"{label}.{names.name(node)}",
-                node=node,
-                arrivals=_arrivals(scenario, stream, names.name(node), card),
-                mix=_mix(stream.mix, card),
-                drift=tuple(_drift(drift, card) for drift in stream.drift),
-                deadline_s=stream.deadline_s,
-                up_bytes=stream.size.up_bytes,
-                down_bytes=stream.size.down_bytes,
-                priority=stream.priority,
-            )
-            count += 1
-
-
-def _arrivals(scenario: Scenario, stream: Stream, node: str, card: ModelCard | None) -> ArrivalSpec:
-    arrivals: Arrivals = stream.arrivals
-    load = scenario.load
-    if isinstance(arrivals, Poisson | Deterministic):
-        return ArrivalSpec(arrivals.kind, arrivals.rate_per_s * load)
-    if isinstance(arrivals, Profile):
-        mean_per_s = stream_rate_per_s(stream, scenario.duration_s) * load
-        steps = tuple((step.at_s, step.rate_per_s * load) for step in arrivals.steps)
-        return ArrivalSpec("profile", mean_per_s, profile=steps)
-    rows = traces.read(paths.inside(scenario.origin.folder, arrivals.file)).of(node)
-    tasks = tuple(task_index(word, card) for word in rows.tasks)
-    # a higher load plays the trace faster
-    return ArrivalSpec("trace", None, times_s=tuple(t / load for t in rows.times_s), tasks=tasks)
-
-
-def _mix(mix: Mix, card: ModelCard | None) -> MixSpec:
-    if card is None or not isinstance(mix, ExplicitMix | DirichletMix):
-        return MixSpec("uniform")
-    if isinstance(mix, ExplicitMix):
-        return MixSpec("explicit", weight_vector(mix.weights, card))
-    return MixSpec("dirichlet", alpha=mix.alpha, tasks=mix.tasks)
-
-
-def _drift(drift: Drift, card: ModelCard | None) -> DriftSpec:
-    if isinstance(drift, NewTask):
-        return DriftSpec(drift.kind, drift.at_s, share=drift.share)
-    return DriftSpec(
-        drift.kind,
-        drift.at_s,
-        over_s=drift.over_s if isinstance(drift, Gradual) else 0.0,
-        every_s=drift.every_s if isinstance(drift, Recurring) else 0.0,
-        weights=() if card is None or drift.weights is None else weight_vector(drift.weights, card),
+        discipline=group.discipline,
+        job_share=group.job_share,
+        setup=None if setup is None else Setup(setup.time_s, setup.keep_s),
+        experts_from=None if source is None or card is None else names.ids(source)[0],
     )
 
 
@@ -283,31 +213,3 @@ def _feedback(words: Feedback, names: Names) -> FeedbackSpec:
         down_bytes=words.down_bytes,
         pooled=words.form == "scalar",
     )
-
-
-def _service(service: Service) -> ServiceSpec:
-    cv = service.cv if service.cv is not None else _DEFAULT_CV.get(service.kind, 1.0)
-    return ServiceSpec(service.kind, service.mean_s, cv)
-
-
-# --- faults ----------------------------------------------------------------------------------
-
-
-def _faults(scenario: Scenario, names: Names, wires: tuple[LinkSpec, ...]) -> Iterator[FaultSpec]:
-    between = {(link.src, link.dst): link.id for link in wires}
-    for index, fault in enumerate(scenario.faults):
-        if isinstance(fault, NodeCrash):
-            targets = list(names.ids(fault.node))
-        else:
-            a, b = (names.ids(end)[0] for end in fault.link)
-            if (a, b) not in between:
-                said = f"no link joins {names.name(a)!r} and {names.name(b)!r} in this topology"
-                raise InputError(f"faults.{index}.link: {said}")
-            targets = [between[a, b], between[b, a]]
-        for target in targets:
-            yield _fault(fault, target)
-
-
-def _fault(fault: Fault, target: int) -> FaultSpec:
-    for_s = math.inf if fault.for_s is None else fault.for_s
-    return FaultSpec(fault.kind, target, fault.at_s, for_s, fault.mtbf_s, fault.mttr_s)

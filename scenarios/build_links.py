@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from scenarios.schema_fleet import (
+from scenarios.build_graphml import edges as edges_of_file
+from scenarios.schema_names import Names, center, connections, members, pairs
+from scenarios.schema_network import (
     BarabasiAlbert,
     Explicit,
+    GraphML,
+    Grid,
     Ring,
     Star,
     TwoWayLink,
+    Waxman,
 )
-from scenarios.schema_names import Names, center, connections, members, pairs
 from sim.config import LinkSpec
 from sim.errors import InputError
 
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scenarios.schema import Scenario
-    from scenarios.schema_fleet import Link, Sharing, Way
+    from scenarios.schema_network import Link, Sharing, Way
     from sim.rng import Streams
 
 
@@ -31,6 +35,7 @@ class _Direction:
     delay_s: float
     bytes_per_s: float
     sharing: Sharing
+    loss: float
 
 
 def links(scenario: Scenario, names: Names, streams: Streams) -> tuple[LinkSpec, ...]:
@@ -52,8 +57,7 @@ def links(scenario: Scenario, names: Names, streams: Streams) -> tuple[LinkSpec,
             raise InputError(f"topology: {said} (by its shape and a link of the list)")
         joined |= {(a, b), (b, a)}
         for src, dst, way in ((a, b, _direction(link, "up")), (b, a, _direction(link, "down"))):
-            spec = LinkSpec(len(specs), src, dst, way.delay_s, way.bytes_per_s, way.sharing)
-            specs.append(spec)
+            specs.append(LinkSpec(len(specs), src, dst, **asdict(way)))
     return tuple(specs)
 
 
@@ -62,6 +66,9 @@ def _shape(scenario: Scenario, names: Names, streams: Streams) -> Iterator[tuple
     topology = scenario.topology
     if isinstance(topology, Explicit):
         return
+    if isinstance(topology, GraphML):
+        yield from edges_of_file(scenario, names)
+        return
     from sim.topology import generators
 
     nodes = members(topology, names)
@@ -69,6 +76,12 @@ def _shape(scenario: Scenario, names: Names, streams: Streams) -> Iterator[tuple
         edges = generators.ring(nodes)
     elif isinstance(topology, BarabasiAlbert):
         edges = generators.barabasi_albert(nodes, topology.m, streams.stream("topology"))
+    elif isinstance(topology, Grid):
+        edges = generators.grid(nodes, topology.width)  # type: ignore[attr-defined]
+    elif isinstance(topology, Waxman):
+        rng = streams.stream("topology")
+        draw = generators.waxman  # type: ignore[attr-defined]
+        edges = draw(nodes, topology.alpha, topology.beta, rng)
     else:
         top = names.ids(center(topology))[0]
         below = [node for node in nodes if node != top]
@@ -90,11 +103,12 @@ def _listed(scenario: Scenario, names: Names) -> Iterator[tuple[int, int, Link]]
 
 def _direction(link: Link, key: str) -> _Direction:
     way: Way | None = getattr(link, key) if isinstance(link, TwoWayLink) else None
-    base = _Direction(link.delay_s, link.bytes_per_s, link.sharing)
+    base = _Direction(link.delay_s, link.bytes_per_s, link.sharing, link.loss)
     if way is None:
         return base
     return _Direction(
         base.delay_s if way.delay_s is None else way.delay_s,
         base.bytes_per_s if way.bytes_per_s is None else way.bytes_per_s,
         base.sharing if way.sharing is None else way.sharing,
+        base.loss if way.loss is None else way.loss,
     )

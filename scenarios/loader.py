@@ -16,7 +16,15 @@ import yaml
 from pydantic import ValidationError
 
 from scenarios import overrides as settings
-from scenarios import paths, schema_checks, schema_checks_load, schema_checks_model, yaml_marks
+from scenarios import (
+    paths,
+    schema_checks,
+    schema_checks_faults,
+    schema_checks_load,
+    schema_checks_model,
+    schema_checks_physics,
+    yaml_marks,
+)
 from scenarios.problems import Problem, ScenarioError
 from scenarios.schema import Origin, Scenario
 from scenarios.schema_errors import problems as schema_problems
@@ -145,11 +153,11 @@ def resolved(scenario: Scenario) -> str:
 def scenario_hash(scenario: Scenario) -> str:
     """Return 8 hex digits of the resolved scenario without policies, seed and assertions.
 
-    The contents of trace files count too.
+    The contents of traces and of a topology's file count too.
     """
     words = {key: value for key, value in scenario.words().items() if key not in _NOT_HASHED}
     state = sha256(json.dumps(words, sort_keys=True, separators=(",", ":")).encode())
-    for path in paths.traces(scenario):
+    for path in paths.data_files(scenario):
         state.update(sha256(path.read_bytes()).digest())
     return state.hexdigest()[:8]
 
@@ -212,8 +220,10 @@ def _check(scenario: Scenario, document: Document, wrong: frozenset[str]) -> lis
     found: list[Finding] = []
     _run(schema_checks.REFERENCES, scenario, names, wrong, found)
     if not found:
-        _run(schema_checks_load.CHECKS, scenario, names, wrong, found)
+        for module in (schema_checks_load, schema_checks_faults, schema_checks_physics):
+            _run(module.CHECKS, scenario, names, wrong, found)
     _run(schema_checks.CHECKS, scenario, names, wrong, found)
+    _run(schema_checks_faults.TIMES, scenario, names, wrong, found)
     found += _check_model(scenario, wrong)
     return [document.problem(f.path, f.text, warning=f.warning) for f in found]
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenarios.schema_traffic import Trace
+from scenarios.schema_arrivals import Trace
+from scenarios.schema_network import GraphML
 from sim.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,11 +63,12 @@ def card(scenario: Scenario) -> ModelCard | None:
     return replace(shipped, clusters=scenario.model.clusters.count or shipped.clusters)
 
 
-def traces(scenario: Scenario) -> list[Path]:
-    """Return the trace files that the scenario reads, in file order.
+def data_files(scenario: Scenario) -> list[Path]:
+    """Return the files that the scenario reads besides: traces in file order, then a topology.
 
     Raises:
         InputError: One lies outside the scenario's folder.
     """
     named = [s.arrivals.file for s in scenario.streams if isinstance(s.arrivals, Trace)]
+    named += [scenario.topology.file] if isinstance(scenario.topology, GraphML) else []
     return [inside(scenario.origin.folder, file) for file in dict.fromkeys(named)]

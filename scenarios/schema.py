@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, Strict, TypeAdapter, model_validator
 
-from scenarios.schema_fleet import Explicit, Group, Topology
+from scenarios.schema_faults import Fault  # noqa: TC001 (pydantic reads it)
+from scenarios.schema_fleet import Group  # noqa: TC001 (pydantic reads it)
+from scenarios.schema_network import Explicit, Topology, Transport
 from scenarios.schema_policy import (
     AssertionField,
     DispatchField,
@@ -21,7 +23,7 @@ from scenarios.schema_policy import (
     PolicyField,
     Regret,
 )
-from scenarios.schema_traffic import Fault, Feedback, Service, Stream
+from scenarios.schema_traffic import Feedback, Service, Stream
 from scenarios.schema_types import Count, Name, Positive, PositiveSeconds, Seconds, Words
 
 if TYPE_CHECKING:
@@ -73,6 +75,10 @@ class Scenario(Words):
     topology: Topology = Field(
         default_factory=lambda: Explicit.model_validate({"kind": "explicit"}),
         description="The network; none: no links.",
+    )
+    transport: Transport = Field(
+        default_factory=lambda: Transport.model_validate({}),
+        description="How transfers are tried again.",
     )
     nodes: Annotated[tuple[Group, ...], Field(min_length=1, max_length=1000)] = Field(
         description="Groups of nodes; ids count through them in this order."

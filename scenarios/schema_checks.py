@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from scenarios.schema_fleet import MOST_NODES, BarabasiAlbert, Explicit, Ring, Star, Tree
+from scenarios.schema_arrivals import Profile
+from scenarios.schema_faults import AtLink, AtNode, CloudOutage, Partition
+from scenarios.schema_fleet import MOST_NODES
 from scenarios.schema_names import Names, center, connections, members, pairs
-from scenarios.schema_traffic import NodeCrash, Profile
-from sim.errors import UnknownName
+from scenarios.schema_network import BarabasiAlbert, Explicit, GraphML, Ring, Star, Tree
+from sim.errors import InputError, UnknownName
 from sim.units import format_s
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from scenarios.problems import Path
     from scenarios.schema import Scenario
     from scenarios.schema_policy import Dispatch
-    from scenarios.schema_traffic import Fault
 
 MOST_LINKS = 1_000_000
 MOST_SLOTS = 1_000_000
@@ -60,9 +61,17 @@ def check_names(scenario: Scenario, names: Names) -> Iterator[Finding]:
 
 
 def check_stream_names(scenario: Scenario, names: Names) -> Iterator[Finding]:
-    """Streams have names of their own."""
-    labels = [stream.name or f"stream-{i}" for i, stream in enumerate(scenario.streams)]
+    """Streams have names of their own, and assertions name streams that exist."""
+    labels = stream_labels(scenario)
     yield from repeated(labels, lambda i: ("streams", i), "stream")
+    for i, assertion in enumerate(scenario.assertions):
+        if assertion.stream and assertion.stream not in labels:
+            yield Finding(("assert", i), str(UnknownName("stream", assertion.stream, labels)))
+
+
+def stream_labels(scenario: Scenario) -> list[str]:
+    """Return the names of the streams, in file order."""
+    return [stream.name or f"stream-{i}" for i, stream in enumerate(scenario.streams)]
 
 
 def _references(scenario: Scenario) -> Iterator[tuple[Path, str]]:
@@ -74,11 +83,16 @@ def _references(scenario: Scenario) -> Iterator[tuple[Path, str]]:
             yield (*path, "to"), dispatch.to
     if scenario.feedback.via is not None:
         yield ("feedback", "via"), scenario.feedback.via
+    for i, group in enumerate(scenario.nodes):
+        if group.experts_from is not None:
+            yield ("nodes", i, "experts_from"), group.experts_from
     for i, fault in enumerate(scenario.faults):
-        if isinstance(fault, NodeCrash):
+        if isinstance(fault, AtNode):
             yield ("faults", i, "node"), fault.node
-        else:
+        elif isinstance(fault, AtLink):
             yield from ((("faults", i, "link", j), end) for j, end in enumerate(fault.link))
+        elif isinstance(fault, Partition):
+            yield from ((("faults", i, "nodes", j), name) for j, name in enumerate(fault.nodes))
 
 
 def dispatches(scenario: Scenario) -> Iterator[tuple[Path, Dispatch]]:
@@ -95,9 +109,13 @@ def _known(names: Names, path: Path, reference: str) -> Iterator[Finding]:
 
 
 def check_references(scenario: Scenario, names: Names) -> Iterator[Finding]:
-    """Streams, dispatch, feedback and faults name nodes that exist."""
+    """Streams, dispatch, feedback, groups and faults name nodes that exist."""
     for path, reference in _references(scenario):
         yield from _known(names, path, reference)
+    for i, fault in enumerate(scenario.faults):
+        if isinstance(fault, CloudOutage) and fault.group not in names.groups:
+            said = str(UnknownName("group", fault.group, names.groups))
+            yield Finding(("faults", i, "group"), said)
 
 
 def check_topology(scenario: Scenario, names: Names) -> Iterator[Finding]:
@@ -116,13 +134,24 @@ def check_topology(scenario: Scenario, names: Names) -> Iterator[Finding]:
         return
     joined = len(members(topology, names))
     least = 3 if isinstance(topology, Ring) else 2
-    if not isinstance(topology, Explicit) and joined < least:
+    if not isinstance(topology, Explicit | GraphML) and joined < least:
         said = f"{topology.kind}: expected at least {least} nodes, found {joined}"
         yield Finding(("topology",), said)
     if isinstance(topology, BarabasiAlbert) and topology.m >= joined:
         said = f"expected m < number of nodes ({joined}), found {topology.m}"
         yield Finding(("topology", "m"), said)
+    if isinstance(topology, GraphML):
+        yield from _check_file(scenario, names)
     yield from _check_listed(scenario, names)
+
+
+def _check_file(scenario: Scenario, names: Names) -> Iterator[Finding]:
+    from scenarios.build_graphml import edges
+
+    try:
+        edges(scenario, names)
+    except InputError as error:
+        yield Finding(("topology", "file"), str(error))
 
 
 def _unknown_in_topology(scenario: Scenario, names: Names) -> Iterator[Finding]:
@@ -130,7 +159,7 @@ def _unknown_in_topology(scenario: Scenario, names: Names) -> Iterator[Finding]:
     if isinstance(topology, Star | Tree):
         key = "hub" if isinstance(topology, Star) else "root"
         yield from _known(names, ("topology", key), center(topology))
-    if not isinstance(topology, Explicit):
+    if not isinstance(topology, Explicit | GraphML):
         for i, group in enumerate(topology.over):
             yield from _known(names, ("topology", "over", i), group)
     for path, connection in connections(topology):
@@ -198,31 +227,6 @@ def _check_profile(profile: Profile, path: Path) -> Iterator[Finding]:
         yield Finding(path, "every rate is 0: the stream never emits")
 
 
-def check_faults(scenario: Scenario, names: Names) -> Iterator[Finding]:
-    """A fault is scheduled or drawn, not both, and within the run."""
-    end_s = scenario.duration_s + scenario.drain_s
-    for i, fault in enumerate(scenario.faults):
-        path: Path = ("faults", i)
-        yield from _check_when(fault, path)
-        if fault.at_s is not None and fault.at_s >= end_s:
-            said = f"never happens: the run ends at {format_s(end_s)}"
-            yield Finding((*path, "at"), said, warning=True)
-
-
-def _check_when(fault: Fault, path: Path) -> Iterator[Finding]:
-    drawn = (fault.mtbf_s is not None, fault.mttr_s is not None)
-    if fault.at_s is None and not any(drawn):
-        yield Finding(path, "when? expected 'at' (and 'for'), or 'mtbf' and 'mttr'")
-    elif fault.at_s is not None and any(drawn):
-        yield Finding(path, "expected 'at' or 'mtbf' and 'mttr', found both")
-    elif fault.at_s is None and not all(drawn):
-        yield Finding(
-            path, f"'{'mtbf' if drawn[0] else 'mttr'}' needs '{'mttr' if drawn[0] else 'mtbf'}' too"
-        )
-    elif fault.at_s is None and fault.for_s is not None:
-        yield Finding((*path, "for"), "only with 'at'; 'mttr' says how long a drawn failure takes")
-
-
 def check_queues(scenario: Scenario, names: Names) -> Iterator[Finding]:
     """Batches fit into queues."""
     for i, group in enumerate(scenario.nodes):
@@ -246,8 +250,7 @@ REFERENCES: tuple[tuple[frozenset[str], Check], ...] = (
 )
 CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"nodes"}), check_queues),
-    (frozenset({"streams"}), check_stream_names),
+    (frozenset({"streams", "assert"}), check_stream_names),
     (frozenset({"duration", "drain", "slot", "feedback"}), check_times),
     (frozenset({"duration", "streams"}), check_drift),
-    (frozenset({"duration", "drain", "faults"}), check_faults),
 )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from scenarios import paths
 from scenarios.build_plans import gated_plan
 from scenarios.catalogue import is_gated, parameters
+from scenarios.schema_arrivals import Trace
 from scenarios.schema_checks import Finding, repeated
+from scenarios.schema_checks_faults import check_expert_faults
 from scenarios.schema_fleet import (
     BlendPlan,
     ByTaskPlan,
@@ -17,7 +19,7 @@ from scenarios.schema_fleet import (
     SinglePlan,
     TopKPlan,
 )
-from scenarios.schema_traffic import DirichletMix, ExplicitMix, NewTask, Trace
+from scenarios.schema_traffic import DirichletMix, ExplicitMix, NewTask
 from sim.errors import InputError, UnknownName
 from sim.plans import Gated, TopK, reachable
 from sim.units import format_bytes
@@ -29,11 +31,12 @@ if TYPE_CHECKING:
     from scenarios.schema import Scenario
     from scenarios.schema_fleet import Group
     from scenarios.schema_policy import Policy
-    from scenarios.schema_traffic import Mix
+    from scenarios.schema_traffic import Law, Mix
     from sim.ports import ModelCard
 
 ModelCheck: TypeAlias = "Callable[[Scenario, ModelCard | None], Iterator[Finding]]"
 NONE = "none"
+_ONLY_NONE = "only with `model: none`; a model's times follow from hardware"
 _NEEDS_MODEL = frozenset({"accuracy", "regret", "useful_per_s"})
 
 
@@ -47,7 +50,10 @@ def check_mode(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
             ("service",), "required key is missing: with `model: none` it gives the times"
         )
     if scenario.model is not None and scenario.service is not None:
-        yield Finding(("service",), "only with `model: none`; a model's times follow from hardware")
+        yield Finding(("service",), _ONLY_NONE)
+    for i, stream in enumerate(scenario.streams):
+        if scenario.model is not None and stream.service is not None:
+            yield Finding(("streams", i, "service"), _ONLY_NONE)
     for i, group in enumerate(scenario.nodes):
         if scenario.model is not None and group.servers and group.hardware is None:
             said = (
@@ -60,16 +66,26 @@ def check_mode(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
 
 
 def check_service(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
-    """The coefficient of variation is one that the distribution can have."""
-    service = scenario.service
-    if service is None or service.cv is None:
-        return
-    wanted = {"exponential": "none", "deterministic": "none", "lognormal": "> 0"}
-    wanted |= {"erlang": "< 1", "hyperexponential": "> 1"}
-    possible = {"lognormal": True, "erlang": service.cv < 1, "hyperexponential": service.cv > 1}
-    if not possible.get(service.kind, False):
-        said = f"{service.kind}: expected {wanted[service.kind]}, found {service.cv:g}"
-        yield Finding(("service", "cv"), said)
+    """Coefficients of variation are such as the distributions can have."""
+    for path, law in _laws(scenario):
+        wanted = {"exponential": "none", "deterministic": "none", "lognormal": "> 0"}
+        wanted |= {"erlang": "< 1", "hyperexponential": "> 1"}
+        if law.cv is None:
+            continue
+        possible = {"lognormal": True, "erlang": law.cv < 1, "hyperexponential": law.cv > 1}
+        if not possible.get(law.kind, False):
+            said = f"{law.kind}: expected {wanted[law.kind]}, found {law.cv:g}"
+            yield Finding((*path, "cv"), said)
+
+
+def _laws(scenario: Scenario) -> Iterator[tuple[Path, Law]]:
+    """Return the times that are drawn per request, with their places."""
+    if scenario.service is not None:
+        yield ("service",), scenario.service
+    for i, stream in enumerate(scenario.streams):
+        for key, law in (("service", stream.service), ("patience", stream.patience)):
+            if law is not None:
+                yield ("streams", i, key), law
 
 
 def check_checkpoint(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
@@ -362,13 +378,14 @@ def _of(need_bytes: float, has_bytes: float) -> str:
 
 
 CHECKS: tuple[tuple[frozenset[str], ModelCheck], ...] = (
-    (frozenset({"model", "service", "nodes", "assert"}), check_mode),
-    (frozenset({"service"}), check_service),
+    (frozenset({"model", "service", "nodes", "streams", "assert"}), check_mode),
+    (frozenset({"service", "streams"}), check_service),
     (frozenset({"model"}), check_checkpoint),
     (frozenset({"model"}), check_clusters),
     (frozenset({"streams"}), check_traces),
     (frozenset({"policies", "model"}), check_policies),
     (frozenset({"nodes", "model"}), check_plans),
     (frozenset({"streams", "model"}), check_mixes),
+    (frozenset({"faults", "model"}), check_expert_faults),
     (frozenset({"nodes", "model", "policies"}), check_memory),
 )

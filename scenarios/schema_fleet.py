@@ -1,4 +1,4 @@
-"""The fleet's words: hardware, groups of nodes, links and topologies."""
+"""The fleet's words: hardware, plans and groups of nodes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from scenarios.schema_types import (
     Count,
     HardwareName,
     Name,
+    NoneToForever,
     Positive,
     PositiveBytes,
     PositiveCount,
+    PositiveSeconds,
+    PositiveShare,
     Power,
     Seconds,
     Speed,
@@ -62,6 +65,18 @@ class Batch(Words):
 
     max_size: PositiveCount = Field(1, description="Most requests in one batch.")
     max_wait_s: Seconds = Field(0.0, alias="max_wait", description="Longest wait for a full batch.")
+
+
+class Setup(Words):
+    """A cold server is made ready before it serves; an idle one stays warm for a while."""
+
+    time_s: PositiveSeconds = Field(alias="time", description="To make a cold server ready.")
+    keep_s: NoneToForever = Field(
+        0.0,
+        alias="keep",
+        description="How long an idle server stays warm.",
+        examples=["30 s", "unlimited"],
+    )
 
 
 class TopKPlan(Words):
@@ -152,10 +167,30 @@ class Group(Words):
     capacity: Capacity = Field(
         math.inf, description="Most requests in the system, running ones too."
     )
+    discipline: Literal["fifo", "priority", "sharing"] = Field(
+        "fifo",
+        description="fifo: first come, first served; priority: the highest priority first, never"
+        " interrupting what runs; sharing: all requests at once share the servers' speed (only"
+        " with `model: none`).",
+    )
+    job_share: PositiveShare = Field(
+        1.0,
+        description="With `sharing`: most of one server's speed that one request gets.",
+        examples=[0.5],
+    )
+    setup: Setup | None = Field(
+        None, description="Servers that start cold and turn cold; always warm when left out."
+    )
     batch: Batch = Field(default_factory=lambda: Batch.model_validate({}), description="Batching.")
     cache: CacheName = Field("all", description="Which experts stay in memory under a gated plan.")
     swap: Literal["double-buffer", "stop-the-world"] = Field(
         "double-buffer", description="What the servers do while a new plan is prepared."
+    )
+    experts_from: Name | None = Field(
+        None,
+        description="A single node: experts are fetched from it over the links, and nothing is"
+        " stored here; from the node's own storage when left out.",
+        examples=["cloud"],
     )
     memory_bytes: PositiveBytes | None = Field(
         None, alias="memory", description="Overrides the hardware's memory."
@@ -172,92 +207,3 @@ class Group(Words):
             return data
         plan = {"kind": "top-k"} if data.get("group") == CLOUD else {"kind": "policy"}
         return {**data, "plan": plan}
-
-
-Sharing: TypeAlias = Literal["fifo", "none"]
-Between: TypeAlias = Annotated[tuple[Name, ...], Field(min_length=2, max_length=2)]
-
-
-class Way(Words):
-    """What one direction of a link has of its own."""
-
-    delay_s: Seconds | None = Field(None, alias="delay", description="Propagation delay.")
-    bytes_per_s: Bandwidth | None = Field(None, alias="bandwidth", description="Bandwidth.")
-    sharing: Sharing | None = Field(
-        None, description="fifo: one transfer at a time; none: no contention."
-    )
-
-
-class Link(Words):
-    """A link, the same in both directions."""
-
-    delay_s: Seconds = Field(alias="delay", description="Propagation delay.")
-    bytes_per_s: Bandwidth = Field(math.inf, alias="bandwidth", description="Bandwidth.")
-    sharing: Sharing = Field(
-        "fifo", description="fifo: one transfer at a time; none: no contention."
-    )
-
-
-class TwoWayLink(Link):
-    """A link whose directions may differ; up is towards the hub, the root, or the second node."""
-
-    up: Way | None = Field(None, description="What the way up has of its own.")
-    down: Way | None = Field(None, description="What the way down has of its own.")
-
-
-class Connection(TwoWayLink):
-    """Links between two nodes, or between all nodes of two groups."""
-
-    between: Between = Field(description="Two nodes or groups.", examples=[["edge", "cloud-0"]])
-
-
-class _Topology(Words):
-    extra: tuple[Connection, ...] = Field((), description="Links besides those of the kind.")
-
-
-class _Shaped(_Topology):
-    over: tuple[Name, ...] = Field((), description="Groups that take part; all when left out.")
-
-
-class Explicit(_Topology):
-    """The links in the list, and no others."""
-
-    kind: Literal["explicit"]
-    links: tuple[Connection, ...] = Field((), description="All links.")
-
-
-class Star(_Shaped):
-    """Every node has one link, to the hub."""
-
-    kind: Literal["star"]
-    hub: Name = Field(description="A node, or a group of one.", examples=["cloud"])
-    link: TwoWayLink = Field(description="Link of each leaf; up is towards the hub.")
-
-
-class Tree(_Shaped):
-    """Every node has `branching` children, in file order below the root."""
-
-    kind: Literal["tree"]
-    root: Name = Field(description="A node, or a group of one.", examples=["cloud"])
-    branching: PositiveCount = Field(2, description="Children per node.")
-    link: TwoWayLink = Field(description="Link of each node to its parent; up is towards the root.")
-
-
-class Ring(_Shaped):
-    """Every node has a link to the next in file order, the last to the first."""
-
-    kind: Literal["ring"]
-    link: Link = Field(description="Each link.")
-
-
-class BarabasiAlbert(_Shaped):
-    """Preferential attachment: nodes join in file order, each with m links; drawn from the seed."""
-
-    kind: Literal["barabasi-albert"]
-    m: PositiveCount = Field(2, description="Links that each joining node brings.")
-    link: Link = Field(description="Each link.")
-
-
-Topology: TypeAlias = Annotated[
-    Explicit | Star | Tree | Ring | BarabasiAlbert, Field(discriminator="kind")
-]

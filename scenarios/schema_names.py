@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from scenarios.schema_fleet import Explicit, Star, Tree
+from scenarios.schema_network import Explicit, GraphML, Star, Tree
 from sim.errors import UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from scenarios.problems import Path
-    from scenarios.schema_fleet import Connection, Group, Topology
+    from scenarios.schema_fleet import Group
+    from scenarios.schema_network import Connection, Topology
 
 Ids: TypeAlias = range
 
@@ -65,8 +66,11 @@ class Names:
 
 
 def members(topology: Topology, names: Names) -> list[int]:
-    """Return the ids that a topology's shape joins, ascending; hub or root included, links not."""
-    if isinstance(topology, Explicit):
+    """Return the ids that a topology's shape joins, ascending; hub or root included, links not.
+
+    None for a list of links and for a file.
+    """
+    if isinstance(topology, Explicit | GraphML):
         return []
     groups = topology.over or tuple(names.groups)
     ids = {node for group in groups for node in names.ids(group)}

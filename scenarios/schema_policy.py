@@ -247,7 +247,19 @@ _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_ASSERTION = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:(<=|>=|==|=|<|>)\s*(\S.*?))?\s*")
+# what can also be asked of one stream: `p99_latency[alarm] <= 50 ms`
+BY_STREAM = (
+    "accuracy",
+    "deadline_miss",
+    "drops",
+    "latency_mean",
+    "p50_latency",
+    "p95_latency",
+    "p99_latency",
+)
+_ASSERTION = re.compile(
+    r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\[\s*([^\[\]]*?)\s*\])?\s*(?:(<=|>=|==|=|<|>)\s*(\S.*?))?\s*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +270,18 @@ class Assertion:
         metric: A key of `METRICS`.
         op: One of <= >= < >; for the flag `stable` it is ">=".
         limit: In the metric's SI unit.
+        stream: Name of the stream that is measured; all requests when empty.
     """
 
     metric: str
     op: str
     limit: float
+    stream: str = ""
+
+    @property
+    def subject(self) -> str:
+        """Return what is measured, as in the file: `p99_latency` or `p99_latency[alarm]`."""
+        return f"{self.metric}[{self.stream}]" if self.stream else self.metric
 
     def holds(self, value: float) -> bool:
         """Tell whether a measured value keeps the limit; NaN (nothing measured) does not."""
@@ -273,11 +292,13 @@ class Assertion:
         if metric == "flag":
             return self.metric
         limit = exact(self.limit, metric) if isinstance(metric, Dimension) else repr(self.limit)
-        return f"{self.metric} {self.op} {limit}"
+        return f"{self.subject} {self.op} {limit}"
 
 
 def read_assertion(value: object) -> Assertion:
     """Parse `metric op limit`, such as `p99_latency <= 200 ms`, `drops <= 1 %` or `stable`.
+
+    A name in brackets asks of one stream: `p99_latency[alarm] <= 50 ms`.
 
     Raises:
         PydanticCustomError: With the whole message.
@@ -285,17 +306,27 @@ def read_assertion(value: object) -> Assertion:
     found = _ASSERTION.fullmatch(value) if isinstance(value, str) else None
     if found is None or len(found.string) > 200:
         raise wrong(f"expected text such as 'p99_latency <= 200 ms', found {shown(value)}")
-    name, op, limit = found.groups()
+    name, stream, op, limit = found.groups()
     if name not in METRICS:
         raise wrong(str(UnknownName("metric", name, METRICS)))
     metric = METRICS[name]
+    if stream is not None:
+        _check_by_stream(name, stream)
     if metric == "flag":
         if op:
             raise wrong(f"'{name}' stands alone, found {value!r}")
         return Assertion(name, ">=", 1.0)
     if op not in _COMPARE:
         raise wrong(f"expected '{name}' and one of {', '.join(_COMPARE)}, found {value!r}")
-    return Assertion(name, op, _limit(metric, limit))
+    return Assertion(name, op, _limit(metric, limit), stream or "")
+
+
+def _check_by_stream(name: str, stream: str) -> None:
+    if name not in BY_STREAM:
+        said = f"{name!r} is not measured by stream (these are: {', '.join(BY_STREAM)})"
+        raise wrong(said)
+    if not stream:
+        raise wrong(f"expected the name of a stream in '{name}[]'")
 
 
 def _limit(metric: Metric, text: str) -> float:
@@ -322,8 +353,17 @@ AssertionField: TypeAlias = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "description": "metric, comparison, limit; metrics: " + ", ".join(METRICS),
-            "examples": ["p99_latency <= 200 ms", "accuracy >= 0.6", "drops <= 1 %", "stable"],
+            "description": "metric, comparison, limit; metrics: "
+            + ", ".join(METRICS)
+            + "; of one stream, its name in brackets: "
+            + ", ".join(BY_STREAM),
+            "examples": [
+                "p99_latency <= 200 ms",
+                "p99_latency[alarm] <= 50 ms",
+                "accuracy >= 0.6",
+                "drops <= 1 %",
+                "stable",
+            ],
         }
     ),
 ]

@@ -1,4 +1,4 @@
-"""The workload's words: streams, arrivals, mixes, drift, service times, feedback and faults."""
+"""The workload's words: streams, mixes, drift, sizes, service times and feedback."""
 
 from __future__ import annotations
 
@@ -7,71 +7,21 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Discriminator, Field, Strict, Tag
 
-from scenarios.schema_fleet import Between, as_kind
+from scenarios.schema_arrivals import Arrivals  # noqa: TC001 (pydantic reads it)
+from scenarios.schema_fleet import as_kind
 from scenarios.schema_types import (
     Bytes,
     Name,
     NonNegative,
     Positive,
     PositiveCount,
-    PositiveRate,
     PositiveSeconds,
-    Rate,
     Seconds,
     SecondsOrForever,
     Share,
     Weights,
     Words,
 )
-
-
-class Poisson(Words):
-    """Independent arrivals."""
-
-    kind: Literal["poisson"]
-    rate_per_s: PositiveRate = Field(alias="rate", description="Mean rate per node.")
-
-
-class Deterministic(Words):
-    """One arrival every 1/rate."""
-
-    kind: Literal["deterministic"]
-    rate_per_s: PositiveRate = Field(alias="rate", description="Rate per node.")
-
-
-class Step(Words):
-    """From `at` on the rate is `rate`."""
-
-    at_s: Seconds = Field(alias="at", description="Start of the step.")
-    rate_per_s: Rate = Field(alias="rate", description="Rate per node from then on.")
-
-
-class Profile(Words):
-    """Poisson arrivals whose rate changes in steps (flash crowds)."""
-
-    kind: Literal["profile"]
-    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=10_000)] = Field(
-        description="The first starts at 0 s, times rise.",
-        examples=[[{"at": "0 s", "rate": "20 /s"}, {"at": "2 min", "rate": "100 /s"}]],
-    )
-
-
-class Trace(Words):
-    """Arrivals from a CSV file beside the scenario.
-
-    Columns: `t_s` (ascending), and where known `task` (a name or an index) and `node`; each node
-    takes its own rows.
-    """
-
-    kind: Literal["trace"]
-    file: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        description="Path relative to the scenario's folder.", examples=["arrivals.csv"]
-    )
-
-
-Arrivals: TypeAlias = Annotated[
-    Poisson | Deterministic | Profile | Trace, Field(discriminator="kind")
-]
 
 
 def _list_or_mapping(value: Any) -> str:
@@ -158,8 +108,39 @@ Drift: TypeAlias = Annotated[Switch | Gradual | Recurring | NewTask, Field(discr
 class Size(Words):
     """Bytes on the network."""
 
-    up_bytes: Bytes = Field(0.0, alias="up", description="A request.")
-    down_bytes: Bytes = Field(0.0, alias="down", description="An answer.")
+    up_bytes: Bytes = Field(0.0, alias="up", description="A request; the mean of the law.")
+    down_bytes: Bytes = Field(0.0, alias="down", description="An answer; the mean of the law.")
+    law: Literal["fixed", "exponential", "lognormal"] = Field(
+        "fixed", description="Distribution of both, drawn per request."
+    )
+    cv: Positive | None = Field(
+        None, description="Standard deviation over mean, for lognormal (default 1)."
+    )
+
+
+class Law(Words):
+    """A time that is drawn per request."""
+
+    kind: Literal["exponential", "deterministic", "lognormal", "erlang", "hyperexponential"] = (
+        Field(description="Distribution.")
+    )
+    mean_s: PositiveSeconds = Field(alias="mean", description="Mean.")
+    cv: Positive | None = Field(
+        None,
+        description="Standard deviation over mean, for lognormal (default 1), erlang (below 1,"
+        " default 0.5) and hyperexponential (above 1, default 2).",
+    )
+
+
+class Service(Law):
+    """Service times of `model: none`, drawn per request."""
+
+    each_s: Seconds = Field(
+        0.0,
+        alias="each",
+        description="A batch lasts as long as its longest request, and this longer for every other"
+        " one in it.",
+    )
 
 
 class Stream(Words):
@@ -176,20 +157,16 @@ class Stream(Words):
         math.inf, alias="deadline", description="From emission to return."
     )
     size: Size = Field(default_factory=lambda: Size.model_validate({}), description="Bytes sent.")
-    priority: Annotated[int, Strict(), Field(ge=0, le=100)] = Field(0, description="0 is lowest.")
-
-
-class Service(Words):
-    """Service times of `model: none`, drawn per request."""
-
-    kind: Literal["exponential", "deterministic", "lognormal", "erlang", "hyperexponential"] = (
-        Field(description="Distribution.")
+    priority: Annotated[int, Strict(), Field(ge=0, le=100)] = Field(
+        0, description="0 is lowest; counts where a group's discipline is `priority`."
     )
-    mean_s: PositiveSeconds = Field(alias="mean", description="Mean.")
-    cv: Positive | None = Field(
+    service: Law | None = Field(None, description="Its own service times, only with `model: none`.")
+    patience: Law | None = Field(
         None,
-        description="Standard deviation over mean, for lognormal (default 1), erlang (below 1,"
-        " default 0.5) and hyperexponential (above 1, default 2).",
+        description="How long its requests wait in a queue before they leave; no limit if none.",
+    )
+    late: Literal["serve", "drop"] = Field(
+        "serve", description="drop: leave the queue when the deadline has passed."
     )
 
 
@@ -211,33 +188,3 @@ class Feedback(Words):
     )
     up_bytes: Bytes = Field(0.0, alias="up", description="What a request's audit sends there.")
     down_bytes: Bytes = Field(0.0, alias="down", description="A verdict.")
-
-
-class _Fault(Words):
-    at_s: Seconds | None = Field(None, alias="at", description="When; or give mtbf and mttr.")
-    for_s: SecondsOrForever | None = Field(
-        None, alias="for", description="How long; to the end when left out."
-    )
-    mtbf_s: PositiveSeconds | None = Field(
-        None, alias="mtbf", description="Mean time between failures, exponential, from the seed."
-    )
-    mttr_s: PositiveSeconds | None = Field(
-        None, alias="mttr", description="Mean time to repair, exponential, from the seed."
-    )
-
-
-class NodeCrash(_Fault):
-    """A node loses its work, memory and router state, and comes back empty."""
-
-    kind: Literal["node-crash"]
-    node: Name = Field(description="A node, or each node of a group.", examples=["edge-3"])
-
-
-class LinkDown(_Fault):
-    """A link carries nothing, both ways (each way on its own where failures are drawn)."""
-
-    kind: Literal["link-down"]
-    link: Between = Field(description="Two nodes with a link.", examples=[["edge-3", "cloud-0"]])
-
-
-Fault: TypeAlias = Annotated[NodeCrash | LinkDown, Field(discriminator="kind")]

@@ -86,6 +86,7 @@ def _quantity(dimension: Dimension, *, positive: bool = False, unlimited: bool =
 Seconds: TypeAlias = Annotated[float, *_quantity(TIME)]
 PositiveSeconds: TypeAlias = Annotated[float, *_quantity(TIME, positive=True)]
 SecondsOrForever: TypeAlias = Annotated[float, *_quantity(TIME, positive=True, unlimited=True)]
+NoneToForever: TypeAlias = Annotated[float, *_quantity(TIME, unlimited=True)]
 Bytes: TypeAlias = Annotated[float, *_quantity(BYTES)]
 PositiveBytes: TypeAlias = Annotated[float, *_quantity(BYTES, positive=True)]
 Bandwidth: TypeAlias = Annotated[float, *_quantity(BANDWIDTH, positive=True, unlimited=True)]
@@ -102,6 +103,10 @@ Number: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 NonNegative: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0)]
 Positive: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0)]
 Share: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, le=1)]
+PositiveShare: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, le=1)]
+Loss: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, lt=1)]
+PositiveLoss: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, lt=1)]
+Factor: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=1)]
 Weights: TypeAlias = Annotated[tuple[NonNegative, ...], Field(min_length=1, max_length=4096)]
 
 

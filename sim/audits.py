@@ -33,7 +33,9 @@ class Audits:
 
     A verdict is lost where its request's bytes or itself meet a broken link, where the judge is
     down when the bytes arrive or crashes before it is done, and where the node is down or another
-    one than it was (it restarted, and its router with it) when the verdict arrives.
+    one than it was (it restarted, and its router with it) when the verdict arrives. Of what ends at
+    a node whose telemetry is lost nobody hears; where feedback is spoiled, a reward turns into
+    another number on its way.
 
     Args:
         feedback: Delay and judge.
@@ -60,6 +62,9 @@ class Audits:
         self._audited, self._listens = audited, listens
         self._due: deque[tuple[float, int, int]] = deque()  # (time, request, node), times rise
         self._lost: list[tuple[int, int]] = []
+        self._mute: dict[int, bool] = {}
+        self._spoilers: dict[int, list[float]] = {}  # by node: values, the latest fault's last
+        self._spoiled: list[tuple[int, int, float]] = []
         self.counts = {"begun": 0, "heard": 0, "lost": 0}
         self.sent_bytes = 0.0
         self.post: Callable[[Message, float], None]
@@ -74,6 +79,12 @@ class Audits:
             return
         begun = [rid for rid in ids if self._audited[rid]]
         self.counts["begun"] += len(begun)
+        if node in self._mute:
+            self._lost.extend((rid, node) for rid in begun)
+            return
+        if node in self._spoilers:
+            value = self._spoilers[node][-1]
+            self._spoiled.extend((rid, node, value) for rid in begun)
         if self.feedback.via is None:
             due_s = now_s + self.feedback.delay_s
             self._due.extend((due_s, rid, node) for rid in begun)
@@ -112,6 +123,33 @@ class Audits:
         """Note that nobody will hear of a case."""
         case: Case = message.payload
         self._lost.append((case.rid, case.node))
+
+    # --- faults
+
+    def mute(self, node: int) -> None:
+        """Lose the outcomes of what ends at a node from now on."""
+        self._mute[node] = True
+
+    def unmute(self, node: int) -> None:
+        """Hear of a node again."""
+        del self._mute[node]
+
+    def spoil(self, node: int, value: float) -> None:
+        """Turn the rewards of what ends at a node from now on into a value."""
+        self._spoilers.setdefault(node, []).append(value)
+
+    def unspoil(self, node: int, value: float) -> None:
+        """End what `spoil` began with the same value (the same object: NaN equals nothing)."""
+        self._spoilers[node].remove(value)
+        if not self._spoilers[node]:
+            del self._spoilers[node]
+
+    # --- the hosts ask
+
+    def collect_spoiled(self) -> list[tuple[int, int, float]]:
+        """Return (request, node, reward) of the outcomes spoiled since the last call."""
+        spoiled, self._spoiled = self._spoiled, []
+        return spoiled
 
     def collect(self, now_s: float) -> list[tuple[int, int]]:
         """Return (request, node) of the outcomes that arrived up to now, each once."""

@@ -44,7 +44,7 @@ class Brains:
         mixes = NodeMixes(world, len(card.tasks))
         shards = Shards(parts.hosts, parts.shard_of)
         self.coupling = Coupling(world, card, shards, fleet.requests, fleet.recorder, mixes.by_node)
-        post = Post(fleet.clock, fleet.links, fleet.network, self.coupling.deliver)
+        post = Post(fleet.carrier, self.coupling.deliver)
         self.coupling.post = post.send
         self.coupling.audits = self.audits = self._audits(fleet)
         fleet.recorder.rows(
@@ -68,13 +68,13 @@ class Brains:
         feedback, clock = fleet.world.feedback, fleet.clock
         drawn: list[bool] = (fleet.requests.workload.audit < feedback.fraction).tolist()
         audits = Audits(feedback, drawn, self.coupling.listens(), clock, fleet.life)
-        post = Post(clock, fleet.links, fleet.network, audits.deliver, audits.lose)
+        post = Post(fleet.carrier, audits.deliver, audits.lose)
         audits.post = post.send
         return audits
 
     def _freight(self, fleet: Fleet) -> Freight:
         freight = Freight(fleet.world, fleet.clock, fleet.network, fleet.up, fleet.faults.outages)
-        post = Post(fleet.clock, fleet.links, fleet.network, freight.deliver, freight.lose)
+        post = Post(fleet.carrier, freight.deliver, freight.lose)
         freight.post = post.send
         return freight
 

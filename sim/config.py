@@ -160,9 +160,14 @@ class ArrivalSpec:
     # crowds)
     profile: tuple[tuple[float, float], ...] = ()
     # trace: emission times in s and, where the file has it, the task of each row (-1: drawn from
-    # the mix)
+    # the mix); likewise what a row says of its request instead of its stream (NaN, None: nothing)
     times_s: tuple[float, ...] = ()
     tasks: tuple[int, ...] = ()
+    up_bytes: tuple[float, ...] = ()
+    down_bytes: tuple[float, ...] = ()
+    services_s: tuple[float, ...] = ()  # `model: none` only
+    priorities: tuple[int | None, ...] = ()
+    deadlines_s: tuple[float, ...] = ()  # after emission, like the stream's
 
 
 @dataclass(frozen=True, slots=True)

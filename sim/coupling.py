@@ -30,6 +30,7 @@ from sim.ports import (
     StepInput,
     StepReply,
 )
+from sim.refusals import Refusals
 
 if TYPE_CHECKING:
     from sim.audits import Audits
@@ -57,6 +58,7 @@ class _Box:
     ended: list[int]
     due: list[int]  # request ids whose feedback has arrived
     lost: list[int]  # request ids whose feedback never will
+    spoiled: list[tuple[int, float]]  # request ids, and what their rewards have turned into
     reset: list[int]
     inbox: list[Message]
 
@@ -131,8 +133,9 @@ class Coupling:
         self.receipts_s = [0.0] * len(
             world.nodes
         )  # server seconds that decisions asked for (law L7)
-        self._boxes = [_Box([], [], [], [], [], []) for _ in self.hosts]
+        self._boxes = [_Box([], [], [], [], [], [], []) for _ in self.hosts]
         self._delayed: deque[_Due] = deque()
+        self.refusals = Refusals()
         self.post: Callable[[Message, float], None]
         self.audits: Audits
 
@@ -198,6 +201,7 @@ class Coupling:
         for step, reply in zip(steps, replies, strict=True):
             self._score(step.served.id, reply)
             decisions.extend(reply.decisions)
+            self.refusals.add(reply.refused, now_s)
         # Telemetry goes by node, whatever the shards are.
         told = [row for reply in replies for row in reply.telemetry]
         for row in sorted(told, key=lambda r: int(r["node"])):
@@ -211,10 +215,13 @@ class Coupling:
             self._boxes[self.shard_of[node]].due.append(rid)
         for rid, node in self.audits.collect_lost():
             self._boxes[self.shard_of[node]].lost.append(rid)
+        for rid, node, reward in self.audits.collect_spoiled():
+            self._boxes[self.shard_of[node]].spoiled.append((rid, reward))
 
     def _step_input(
         self, box: _Box, slot: int, now_s: float, active: IntArray, true_mix: FloatArray
     ) -> StepInput:
+        spoiled = sorted(box.spoiled, key=lambda pair: pair[0])
         step = StepInput(
             slot=slot,
             t_s=now_s,
@@ -226,8 +233,11 @@ class Coupling:
             true_mix=true_mix,
             inbox=tuple(box.inbox),
             lost=np.array(sorted(box.lost), dtype=np.int64),
+            spoiled=np.array([rid for rid, _ in spoiled], dtype=np.int64),
+            spoiled_reward=np.array([reward for _, reward in spoiled], dtype=np.float64),
         )
         box.plans, box.ended, box.due, box.lost, box.reset, box.inbox = [], [], [], [], [], []
+        box.spoiled = []
         return step
 
     def _served(self, ids: list[int]) -> Served:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.brains import Brains
-from sim.clock import EMIT, END, SLOT, Clock
+from sim.clock import EMIT, SLOT, Clock
+from sim.compute.floor import NODE_DOWN, Floor
 from sim.compute.plain import PlainStation
-from sim.compute.station import Batch, Floor, Station
+from sim.compute.stations import build_stations
 from sim.errors import InputError
-from sim.faults import Faults, timetable
+from sim.faults import Faults, Outage, timetable
 from sim.laws import NodeLedger, causality, conservation, link_bytes, stations
+from sim.network.carrier import Carrier
 from sim.network.links import Links
 from sim.network.transfer import Transfers
 from sim.ports import DispatchSetup
@@ -22,39 +24,16 @@ from sim.request import Requests
 from sim.rng import Streams
 from sim.slots import SlotMeter
 from sim.topology.graph import Network
-from sim.views import FleetView
+from sim.views import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sim.arrivals.workload import Workload
-    from sim.config import DispatchSpec, World
+    from sim.compute.station import Station
+    from sim.config import DispatchSpec, Work, World
     from sim.parts import Parts
-    from sim.ports import Dispatcher
-
-
-class DrawnService:
-    """Serves batches of `model: none` for the times drawn at emission.
-
-    A batch lasts as long as its longest request.
-    """
-
-    def __init__(self, clock: Clock, station: Station, requests: Requests) -> None:
-        self.clock, self.station, self.draw_s = clock, station, requests.draw_s
-
-    def admit(self, size: int, now_s: float) -> int:
-        """Admit all: without a model there is no memory to run out of."""
-        return size
-
-    def begin(self, batch: Batch, now_s: float) -> None:
-        """Serve for the drawn time."""
-        ids, draw_s = batch.ids, self.draw_s
-        service_s = draw_s[ids[0]] if len(ids) == 1 else max(draw_s[rid] for rid in ids)
-        batch.service_s, batch.stall_s = service_s, 0.0
-        self.clock.at(now_s + service_s, END, ids[0], self.station.finish, batch)
-
-    def end(self, batch: Batch, now_s: float) -> None:
-        """Free nothing."""
+    from sim.ports import Dispatcher, ExpertKey
 
 
 class Fleet:
@@ -79,12 +58,12 @@ class Fleet:
         self.world, self.parts, self.card = world, parts, parts.card
         self.clock, self.requests = Clock(), Requests(workload)
         self.recorder = Recorder(self.card.experts if self.card else 0)
-        self.links, self.network = Links(world.links), Network(world.links)
-        outages = timetable(world)
+        outages = timetable(world, self.card)
+        self.links, self.network = Links(world.links, outages, world.seed), Network(world.links)
+        self.carrier = Carrier(self.clock, self.links, self.network)
         self.faults = Faults(self.clock, outages, self, self._note_fault)
-        steady = not any(outage.kind == "link-down" for outage in outages)
         self.transfers = Transfers(
-            self.clock, self.requests, self.links, self.network, self, steady=steady
+            self.carrier, self.requests, self, world.transport, steady=_steady(outages)
         )
         nodes = world.nodes
         self.in_system, self.up = [0] * len(nodes), [True] * len(nodes)
@@ -92,16 +71,19 @@ class Fleet:
         self.dispatcher = make_dispatcher(world, dispatch, parts)
         self.view_every_s = dispatch.view_every_s
         self.choice_s = [self.dispatcher.flop / n.hardware.flop_per_s for n in nodes]
-        self._view = FleetView(0.0, self.in_system, self.up, self.servers)
+        self._sight = Sight(
+            self.in_system, self.up, self.servers, live=dispatch.view_every_s == 0.0
+        )
+        self._view = self._sight.look(0.0)
         self.limit_s = self.end_s = world.duration_s + world.drain_s
         self.slots_closed = 0
         self._outstanding = self.requests.count
-        self.stations: dict[int, Station] = self._build_stations()
+        self.stations: dict[int, Station] = self._build_stations(outages)
         self.doors = [self._door(n.id) for n in nodes]
         self.meters = {node: SlotMeter(station) for node, station in self.stations.items()}
         self.brains = Brains(self, cache) if self.card is not None else None
 
-    def _build_stations(self) -> dict[int, Station]:
+    def _build_stations(self, outages: Sequence[Outage]) -> dict[int, Station]:
         self._batch_ids = itertools.count()
         floor = Floor(
             clock=self.clock,
@@ -110,16 +92,7 @@ class Fleet:
             ends=self,
             batch_ids=self._batch_ids,
         )
-        stations: dict[int, Station] = {}
-        self._plain = [False] * len(self.world.nodes)
-        for node in self.world.nodes:
-            if node.servers == 0:
-                continue
-            self._plain[node.id] = plain = self.card is None and node.batching.max_size == 1
-            stations[node.id] = station = (PlainStation if plain else Station)(floor, node)
-            if not plain:
-                station.service = DrawnService(self.clock, station, self.requests)
-        return stations
+        return build_stations(self.world, floor, outages)
 
     def _door(self, node: int) -> Callable[[int, float], None]:
         if node in self.stations:
@@ -226,7 +199,7 @@ class Fleet:
 
     def _refresh(self, count: int, now_s: float) -> None:
         """Take the dispatcher's next dated view."""
-        self._view = FleetView(now_s, tuple(self.in_system), tuple(self.up), self.servers)
+        self._view = self._sight.look(now_s)
         self.clock.at((count + 1) * self.view_every_s, SLOT, 1, self._refresh, count + 1)
 
     def _close(self) -> None:
@@ -243,20 +216,34 @@ class Fleet:
 
     def cut(self, link: int, now_s: float) -> None:
         """Take a link down."""
-        self.links.fail(link)
-        self.network.set_link(link, up=False)
+        self.carrier.cut(link, now_s)
 
     def mend(self, link: int, now_s: float) -> None:
         """Bring a link up."""
-        self.links.repair(link, now_s)
-        self.network.set_link(link, up=True)
+        self.carrier.mend(link, now_s)
 
-    def crash(self, node: int, now_s: float) -> None:
-        """Take a node down: queue, memory and plan are lost."""
+    def crash(self, node: int, now_s: float, work: Work = "drop") -> None:
+        """Take a node down: memory and plan are lost, requests as `work` says."""
         self.up[node] = False
-        self.stations[node].crash(now_s)
+        moved = self.stations[node].crash(now_s, work)
         if self.brains is not None:
             self.brains.crash(node, now_s)
+        for rid in moved:
+            self._dispatch_anew(rid, node, now_s)
+
+    def _dispatch_anew(self, rid: int, node: int, now_s: float) -> None:
+        """Send a request on from a node that crashed.
+
+        The choice takes no time: the node that would have to think is down.
+        """
+        if self.view_every_s == 0.0:
+            object.__setattr__(self._view, "t_s", now_s)
+        server = self.dispatcher.choose(node, self._view)
+        if not self.up[server]:
+            self.lose(rid, NODE_DOWN, now_s)
+            return
+        self.requests.server[rid] = server
+        self.transfers.send_up(rid, node, server, now_s)
 
     def life(self, node: int) -> int | None:
         """Return how often a node has crashed so far, None while it is down."""
@@ -266,11 +253,51 @@ class Fleet:
         return station.epoch if station.up else None
 
     def restart(self, node: int, now_s: float) -> None:
-        """Bring a node back, empty; it serves when its start plan is loaded."""
+        """Bring a node back; it serves when its start plan is loaded."""
         self.up[node] = True
         self.stations[node].restart(now_s)
         if self.brains is not None:
             self.brains.restart(node, now_s)
+
+    def change_link(self, link: int, now_s: float) -> None:
+        """Note that a link's speed, delay or loss is another one from now on."""
+        self.transfers.link_changed(link, now_s)
+
+    def lose_experts(
+        self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
+    ) -> None:
+        """Take experts away from a node, or spoil its copies of them."""
+        assert self.brains is not None
+        self.brains.lose_experts(node, experts, corrupt, now_s)
+
+    def restore_experts(
+        self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
+    ) -> None:
+        """End what `lose_experts` began."""
+        assert self.brains is not None
+        self.brains.restore_experts(node, experts, corrupt, now_s)
+
+    def mute(self, node: int, now_s: float) -> None:
+        """Let dispatchers see a node as it was last heard, and lose its outcomes."""
+        self._view = self._sight.mute(node, self._view)
+        if self.brains is not None:
+            self.brains.audits.mute(node)
+
+    def unmute(self, node: int, now_s: float) -> None:
+        """Let a node be heard again."""
+        self._view = self._sight.unmute(node, self._view)
+        if self.brains is not None:
+            self.brains.audits.unmute(node)
+
+    def spoil(self, node: int, value: float, now_s: float) -> None:
+        """Turn the outcomes of what a node serves into a value."""
+        assert self.brains is not None
+        self.brains.audits.spoil(node, value)
+
+    def unspoil(self, node: int, value: float, now_s: float) -> None:
+        """End what `spoil` began with the same value."""
+        assert self.brains is not None
+        self.brains.audits.unspoil(node, value)
 
     # --- the end
 
@@ -280,22 +307,22 @@ class Fleet:
         Raises:
             LawViolation: A law is broken.
         """
-        flying, choosing = self._last_stamps()
+        (aloft, flying), choosing = self._last_stamps()
         table = self.recorder.requests(self.requests)
         causality(table)
         ledgers = [self._ledger(node) for node in self.stations]
         present = sum(len(ledger.present) for ledger in ledgers)
-        counts = conservation(table, len(choosing) + len(flying) + present)
+        counts = conservation(table, len(choosing) + aloft + present)
         stations(ledgers)
         flying_bytes = [0.0] * len(self.world.links)
-        for link, size_bytes in (*flying, *self.transfers.parcels()):
+        for link, size_bytes in flying:
             flying_bytes[link] += size_bytes
         self.transfers.count_direct(table)
         link_bytes(self.links, flying_bytes)
         return counts
 
-    def _last_stamps(self) -> tuple[list[tuple[int, float]], list[int]]:
-        """Complete the stamps; return what is on links, and the requests not yet dispatched."""
+    def _last_stamps(self) -> tuple[tuple[int, list[tuple[int, float]]], list[int]]:
+        """Complete the stamps; return what is on its way, and the requests not yet dispatched."""
         requests = self.requests
         returns = np.frombuffer(requests.t_return_s, dtype="f8")
         late = np.flatnonzero(returns > self.end_s)
@@ -303,8 +330,9 @@ class Fleet:
         returns[late] = np.nan  # known to arrive, but after the end
         choosing = self.clock.pending(EMIT)
         requests.fill_dispatch(self.choice_s, choosing)
-        if any(self._plain):
-            requests.fill_plain(self._plain, next(self._batch_ids))
+        plain = [isinstance(self.stations.get(n.id), PlainStation) for n in self.world.nodes]
+        if any(plain):
+            requests.fill_plain(plain, next(self._batch_ids))
         return flying, choosing
 
     def _ledger(self, node: int) -> NodeLedger:
@@ -319,6 +347,11 @@ class Fleet:
             asked_s=self.brains.asked_s(node) if self.brains is not None else 0.0,
             open_s=station.open_job_s(),
         )
+
+
+def _steady(outages: Sequence[Outage]) -> bool:
+    """Tell whether no link ever fails and no request ever moves from one server to another."""
+    return not any(o.kind == "link-down" or o.spec.work == "migrate" for o in outages)
 
 
 def make_dispatcher(world: World, spec: DispatchSpec, parts: Parts) -> Dispatcher:

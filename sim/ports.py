@@ -179,8 +179,8 @@ class FeedbackBlock:
     row: IntArray  # (r,), index into the block's nodes
     decided: IntArray  # (r,), slot of the decision that was in force (-1: the start plan)
     plans: Sequence[Plan]  # (r,)
-    # (r, V), mean reward per estimated cluster, 0 where count is 0; with `BlockSetup.pooled` the
-    # mean over all requests of the row, repeated
+    # (r, V), mean reward per estimated cluster, in [0, 1], 0 where count is 0; with
+    # `BlockSetup.pooled` the mean over all requests of the row, repeated
     reward: FloatArray
     count: FloatArray  # (r, V)
 
@@ -317,6 +317,10 @@ class StepInput:
     inbox: Sequence[Message] = ()  # for this shard's nodes, in order of arrival
     # audited request ids whose feedback was lost on the way, so that nobody waits for it
     lost: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    # audited request ids, ascending, among `served`, whose reward a fault turned into a number
+    # that may be none (NaN, infinite, out of range), and those numbers
+    spoiled: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    spoiled_reward: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +339,15 @@ class NodeDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Rewards that a host kept from a node's router because they are no rewards."""
+
+    node: int
+    count: int
+    reward: float  # the last of them
+
+
+@dataclass(frozen=True, slots=True)
 class StepReply:
     """Outcomes of the served requests in the same order, decisions by ascending node id."""
 
@@ -343,6 +356,7 @@ class StepReply:
     # rows of `tree` and `drift`, with slot and node
     telemetry: Sequence[Mapping[str, float | int | str]] = ()
     outbox: Sequence[Message] = ()  # by ascending source node
+    refused: Sequence[Refusal] = ()  # by ascending node
 
 
 @dataclass(frozen=True, slots=True)

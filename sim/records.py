@@ -56,7 +56,7 @@ FAULTS = (
     "feedback-spoiled-end",
 )
 DECISIONS = ("start", *PLAN_KINDS, "keep")
-DRIFTS = ("true", "detected", "alarm", "rollback", "recluster")
+DRIFTS = ("true", "detected", "alarm", "rollback", "recluster", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ SCHEMA: Mapping[str, tuple[Column, ...]] = {
             "int16",
             "true: the mix of a stream changed; detected: the router saw a new mix; alarm: its"
             " rewards left its expectations; rollback: it went back to a snapshot; recluster: the"
-            " node clustered its traffic anew",
+            " node clustered its traffic anew; refused: rewards that were none were kept from it",
             DRIFTS,
         ),
     ),

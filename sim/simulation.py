@@ -81,12 +81,15 @@ def _meta(
 ) -> dict[str, Any]:
     """Return what readers of the tables need to know about the run (JSON-ready)."""
     card, brains = fleet.card, fleet.brains
+    kind = policy.kind if policy else "none"
+    names = [node.name for node in world.nodes]
+    refused = brains.coupling.refusals.notes(kind, names) if brains else []
     routed = brains.coupling.routed if brains else [False] * len(world.nodes)
     return {
         "name": world.name,
         "seed": world.seed,
         "policy": policy.label if policy else "none",
-        "kind": policy.kind if policy else "none",
+        "kind": kind,
         "oracle": fleet.parts.oracle,
         "duration_s": world.duration_s,
         "drain_s": world.drain_s,
@@ -121,7 +124,8 @@ def _meta(
         "model": world.model.checkpoint if world.model else None,
         "cost_as": brains.cost_as if brains else None,
         "usage_assumed": bool(brains and brains.usage_assumed),
-        "notes": [*(brains.assumptions() if brains else ()), *fleet.parts.notes],
+        "notes": [*(brains.assumptions() if brains else ()), *refused, *fleet.parts.notes],
+        "refused_rewards": brains.coupling.refusals.rows(kind) if brains else [],
         "laws": dict(counts),
         "audits": {**brains.audits.counts, "sent_bytes": brains.audits.sent_bytes}
         if brains

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agents.hosting.feedback import NOBODY, Outcomes, Pending, group
+from agents.hosting.feedback import NOBODY, Outcomes, Pending, group, refuse
 from agents.hosting.monitor import Monitor
 from sim.errors import HostError
 
@@ -21,9 +21,18 @@ if TYPE_CHECKING:
     from agents.hosting.monitor import Watch
     from agents.hosting.scoring import BlockScorer
     from agents.hosting.steering import Row, Steering
-    from sim.arrays import BoolArray, IntArray
+    from sim.arrays import BoolArray, FloatArray, IntArray
     from sim.plans import Plan
-    from sim.ports import FeedbackBlock, HostSpec, Message, NewPlan, NodeDecision, Served, StepInput
+    from sim.ports import (
+        FeedbackBlock,
+        HostSpec,
+        Message,
+        NewPlan,
+        NodeDecision,
+        Refusal,
+        Served,
+        StepInput,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,7 @@ class BlockReply:
     decisions: Sequence[NodeDecision] = ()
     telemetry: Sequence[Row] = ()
     outbox: Sequence[Message] = ()
+    refused: Sequence[Refusal] = ()
 
 
 class Block:
@@ -90,8 +100,9 @@ class Block:
             served: The block's part of it.
             plans: Plans by id.
         """
-        correct = self._score(served, plans)
-        self._hold(served, correct, plans)
+        reward = self._score(served, plans)
+        correct = reward >= 0.5  # a broken model's NaN is wrong
+        self._hold(served, _spoil(served.id, reward, step), plans)
         for node in step.reset.tolist():
             if node in self._row:
                 self._pending.reset(self._row[node], step.slot)
@@ -101,9 +112,21 @@ class Block:
         due = self._pending.take(step.feedback)
         if self._steering is None:
             return BlockReply(correct, len(due))
-        self._steering.learn(self._group(due, step.slot))
+        heard, refused = refuse(due, self._steering.nodes)
+        refused += self._steering.learn(self._group(heard, step.slot))
         steered = self._steering.decide(step, watch)
-        return BlockReply(correct, len(due), steered.decisions, steered.telemetry, steered.outbox)
+        nodes = sorted({refusal.node for refusal in refused})
+        rows: list[Row] = [
+            {"table": "drift", "slot": step.slot, "node": node, "kind": "refused"} for node in nodes
+        ]
+        return BlockReply(
+            correct,
+            len(due),
+            steered.decisions,
+            [*rows, *steered.telemetry],
+            steered.outbox,
+            refused,
+        )
 
     def _watch(self, step: StepInput, served: Served) -> Watch:
         """Let the monitor see what was served; feedback of clusters that it renews is void."""
@@ -119,14 +142,14 @@ class Block:
         clusters = self._model.card.clusters
         return group(due, slot, clusters, self._plans, pooled=self._pooled)
 
-    def _score(self, served: Served, plans: Mapping[int, NewPlan]) -> BoolArray:
-        correct = np.zeros(len(served.id), np.bool_)
+    def _score(self, served: Served, plans: Mapping[int, NewPlan]) -> FloatArray:
+        reward = np.zeros(len(served.id))
         for rows in _groups(served):
             new = plans[int(served.plan_id[rows[0]])]
-            correct[rows] = self.scorer.score(new, served.input[rows], served.batch[rows])
-        return correct
+            reward[rows] = self.scorer.score(new, served.input[rows], served.batch[rows])
+        return reward
 
-    def _hold(self, served: Served, correct: BoolArray, plans: Mapping[int, NewPlan]) -> None:
+    def _hold(self, served: Served, reward: FloatArray, plans: Mapping[int, NewPlan]) -> None:
         audited = np.flatnonzero(served.audited)
         decided = [plans[plan].decided for plan in served.plan_id[audited].tolist()]
         row = self._rows(served.node[audited])
@@ -136,12 +159,22 @@ class Block:
                 row=row,
                 decided=np.array(decided, np.int64),
                 cluster=self._monitor.assign(row, served.input[audited]),
-                correct=correct[audited],
+                reward=reward[audited],
             )
         )
 
     def _rows(self, nodes: IntArray) -> IntArray:
         return np.array([self._row.get(node, NOBODY) for node in nodes.tolist()], np.int64)
+
+
+def _spoil(ids: IntArray, reward: FloatArray, step: StepInput) -> FloatArray:
+    """Return the rewards of requests as faults have made them."""
+    hit = np.isin(ids, step.spoiled)
+    if not hit.any():
+        return reward
+    told = reward.copy()
+    told[hit] = step.spoiled_reward[np.searchsorted(step.spoiled, ids[hit])]
+    return told
 
 
 def _groups(served: Served) -> Iterator[IntArray]:

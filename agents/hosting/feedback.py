@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.ports import FeedbackBlock
+from sim.ports import FeedbackBlock, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,13 +28,13 @@ class Outcomes:
     row: IntArray  # index into the block's routed nodes, or NOBODY
     decided: IntArray  # slot of the decision that served it, -1: the start plan
     cluster: IntArray
-    correct: BoolArray
+    reward: FloatArray  # 1 right, 0 wrong; anything that a fault or a broken model makes of it
 
     @classmethod
     def none(cls) -> Outcomes:
         """Return no outcomes."""
         empty = np.zeros(0, np.int64)
-        return cls(empty, empty, empty, empty, np.zeros(0, np.bool_))
+        return cls(empty, empty, empty, empty, np.zeros(0))
 
     def __len__(self) -> int:
         return len(self.id)
@@ -96,6 +96,69 @@ class Pending:
         return taken.pick(np.argsort(taken.id, kind="stable"))
 
 
+def sound(reward: FloatArray) -> BoolArray:
+    """Tell which numbers are rewards: finite and in [0, 1] (NaN compares as false)."""
+    good: BoolArray = (reward >= 0.0) & (reward <= 1.0)
+    return good
+
+
+def refuse(due: Outcomes, nodes: IntArray) -> tuple[Outcomes, list[Refusal]]:
+    """Take out outcomes whose reward is none; the others reach their routers all the same.
+
+    Args:
+        due: Feedback due in this slot, by ascending id.
+        nodes: Routed nodes of the block by row.
+
+    Returns:
+        The rest, and by ascending row what a router would have been told.
+    """
+    good = sound(due.reward)
+    if good.all():
+        return due, []
+    bad = due.pick(~good)
+    told = np.unique(bad.row[bad.row != NOBODY]).tolist()
+    refused = [
+        Refusal(int(nodes[row]), int((bad.row == row).sum()), float(bad.reward[bad.row == row][-1]))
+        for row in told
+    ]
+    return due.pick(good), refused
+
+
+def screen(
+    feedback: FeedbackBlock | None, nodes: IntArray
+) -> tuple[FeedbackBlock | None, list[Refusal]]:
+    """Take out rows that no router may be told, whatever made them.
+
+    Args:
+        feedback: What `group` returned.
+        nodes: Routed nodes of the block by row.
+
+    Returns:
+        The rest, None if nothing is left; and what was taken out, by ascending node row.
+    """
+    if feedback is None:
+        return None, []
+    entries = sound(feedback.reward) & (feedback.count >= 0.0) & np.isfinite(feedback.count)
+    good = entries.all(axis=1)
+    if good.all():
+        return feedback, []
+    refused = [
+        Refusal(int(nodes[feedback.row[i]]), 1, float(feedback.reward[i][~entries[i]][-1]))
+        for i in np.flatnonzero(~good).tolist()
+    ]
+    if not good.any():
+        return None, refused
+    kept = replace(
+        feedback,
+        row=feedback.row[good],
+        decided=feedback.decided[good],
+        plans=tuple(feedback.plans[i] for i in np.flatnonzero(good).tolist()),
+        reward=feedback.reward[good],
+        count=feedback.count[good],
+    )
+    return kept, refused
+
+
 def group(
     outcomes: Outcomes,
     slot: int,
@@ -125,7 +188,7 @@ def group(
     count: FloatArray = np.zeros((len(keys), clusters))
     right: FloatArray = np.zeros((len(keys), clusters))
     np.add.at(count, where, 1.0)
-    np.add.at(right, where, heard.correct.astype(np.float64))
+    np.add.at(right, where, heard.reward)
     row, decided = keys[:, 0].copy(), keys[:, 1].copy()
     return FeedbackBlock(
         slot=slot,

@@ -98,11 +98,13 @@ class Shard:
         decisions = [decision for reply in replies for decision in reply.decisions]
         telemetry = [row for reply in replies for row in reply.telemetry]
         outbox = [message for reply in replies for message in reply.outbox]
+        refused = [refusal for reply in replies for refusal in reply.refused]
         return StepReply(
             correct=correct,
             decisions=sorted(decisions, key=lambda decision: decision.node),
             telemetry=sorted(telemetry, key=lambda row: int(row["node"])),
             outbox=sorted(outbox, key=lambda message: message.src),
+            refused=sorted(refused, key=lambda refusal: refusal.node),
         )
 
     def assess(self, query: AssessInput) -> AssessReply:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from agents.hosting.feedback import screen
 from sim.errors import HostError, InputError
 from sim.plans import Blend, ByTask, Merged, Plan, Single, TopK
 from sim.ports import (
@@ -25,6 +26,7 @@ from sim.ports import (
     ModelCard,
     NodeDecision,
     Receipts,
+    Refusal,
     Router,
     StepInput,
 )
@@ -80,10 +82,12 @@ class Steering:
             )
         self._router: Router = make(_setup(spec, block, nodes, model, self._oracle))
 
-    def learn(self, feedback: FeedbackBlock | None) -> None:
-        """Hand feedback over, if there is any."""
-        if feedback is not None:
-            self._router.update_block(feedback)
+    def learn(self, feedback: FeedbackBlock | None) -> list[Refusal]:
+        """Hand feedback over, if there is any; return what was no feedback, and was kept back."""
+        told, refused = screen(feedback, self.nodes)
+        if told is not None:
+            self._router.update_block(told)
+        return refused
 
     def decide(self, step: StepInput, watch: Watch) -> Steered:
         """Ask for the plans of the slot that opens.

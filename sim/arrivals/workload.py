@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from sim.arrivals.emission import emit
 from sim.arrivals.mix import MixSchedule
 from sim.arrivals.service import draw_service
+from sim.arrivals.sizes import draw_sizes
+from sim.arrivals.trace import trace
 from sim.errors import InputError
 from sim.records import digest
 from sim.rng import Streams
@@ -57,9 +59,10 @@ class Workload:
 def draw_workload(world: World, pool_sizes: Sequence[int] | None) -> Workload:
     """Draw the requests of a world.
 
-    Each purpose (arrivals, tasks, inputs, service, audit) of each stream has a generator of its
-    own, and takes one draw per request where it can, so that streams and purposes never disturb
-    each other.
+    Each purpose (arrivals, tasks, inputs, service, patience, sizes up and down, audit) of each
+    stream has a generator of its own, and takes one draw per request where it can, so that streams
+    and purposes never disturb each other. What a trace says of a request stands in place of what
+    its stream says.
 
     Args:
         world: Streams, duration, seed and, without a model, the service law.
@@ -93,21 +96,59 @@ def _draw_stream(
         schedule = MixSchedule(stream, len(pool_sizes), streams.stream("mix", stream.id))
         tasks = _tasks(schedule, times, given, streams.stream("tasks", stream.id))
         inputs = _inputs(tasks, pool_sizes, streams.stream("inputs", stream.id))
+    asked = _asked(world, stream, n)
+    late = stream.late == "drop"
     return {
         "stream": np.full(n, stream.id, dtype=np.int32),
         "source": np.full(n, stream.node, dtype=np.int32),
         "task": tasks.astype(np.int16),
         "input": inputs.astype(np.int32),
         "t_emit_s": times,
+        **asked,
+        "audit": streams.stream("audit", stream.id).random(n),
+        "patience_s": _patience(world, stream, n),
+        "expires_s": times + asked["deadline_s"] if late else np.full(n, np.inf),
+    }
+
+
+def _asked(world: World, stream: StreamSpec, n: int) -> dict[str, AnyArray]:
+    """Return what n requests ask for, by their stream's laws or, where it says so, its trace."""
+    columns = {
         "service_s": _service(world, stream, n),
         "deadline_s": np.full(n, stream.deadline_s),
         "priority": np.full(n, stream.priority, dtype=np.int16),
-        "up_bytes": np.full(n, stream.up_bytes),
-        "down_bytes": np.full(n, stream.down_bytes),
-        "audit": streams.stream("audit", stream.id).random(n),
-        "patience_s": _patience(world, stream, n),
-        "expires_s": times + stream.deadline_s if stream.late == "drop" else np.full(n, np.inf),
+        "up_bytes": _sizes(world, stream, "up", n),
+        "down_bytes": _sizes(world, stream, "down", n),
     }
+    if stream.arrivals.kind == "trace":
+        _overrule(columns, world, stream)
+    return columns
+
+
+def _overrule(columns: dict[str, AnyArray], world: World, stream: StreamSpec) -> None:
+    """Put what the trace says of a request in the place of what its stream says."""
+    rows = trace(stream.arrivals, world.duration_s)
+    if world.service is None and not np.isnan(rows.services_s).all():
+        raise InputError(
+            f"streams.{stream.name}.arrivals.services_s: expected none with a model, which decides"
+            " how long a request takes"
+        )
+    said = {
+        "service_s": rows.services_s,
+        "deadline_s": rows.deadlines_s,
+        "priority": rows.priorities,
+        "up_bytes": rows.up_bytes,
+        "down_bytes": rows.down_bytes,
+    }
+    for name, values in said.items():
+        column = columns[name]
+        columns[name] = np.where(np.isnan(values), column, values).astype(column.dtype)
+
+
+def _sizes(world: World, stream: StreamSpec, way: Literal["up", "down"], n: int) -> FloatArray:
+    rng = Streams(world.seed).stream(f"size-{way}", stream.id)
+    mean_bytes = stream.up_bytes if way == "up" else stream.down_bytes
+    return draw_sizes(stream.size_law, mean_bytes, stream.size_cv, n, rng)
 
 
 def _service(world: World, stream: StreamSpec, n: int) -> FloatArray:

@@ -32,14 +32,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sim.compute.cost import BatchCost, CostModel
+    from sim.compute.floor import Batch
     from sim.compute.inforce import Common, InForce
-    from sim.compute.station import Batch, Station
+    from sim.compute.station import Station
     from sim.config import NodeSpec
     from sim.ports import ExpertCache, ExpertKey
 
 
 class Deployment:
-    """Serves batches of one node under its plan in force; implements `station.Service`.
+    """Serves batches of one node under its plan in force; implements `floor.Service`.
 
     Args:
         common: What all nodes share.

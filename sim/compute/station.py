@@ -1,132 +1,41 @@
-"""A station: c servers, a finite system, batches, and the node's own jobs, first come first served.
+"""A station: c servers, a finite system, batches, and the node's own jobs.
+
+Requests are served first come first served, or by priority without interrupting anybody. One that
+still waits when its patience or its deadline is over leaves, after all that starts at that instant;
+one that comes too late does not join.
 
 Source: Kendall's c servers and K places; batch service with maximum size and waiting time (e.g.
-Inoue 2021).
+Inoue 2021); non-preemptive priorities, Cobham 1954; patience, Erlang A, Palm 1957.
 Deviation: a node's own jobs (router decisions, merges) take a server before the next batch does.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from math import nan
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from math import inf, nan
+from typing import TYPE_CHECKING
 
-from sim.clock import END, START, Clock
+from sim.clock import END, LEAVE, START
+from sim.compute.floor import (
+    DEADLINE,
+    MEMORY_FULL,
+    NODE_DOWN,
+    PATIENCE,
+    QUEUE_FULL,
+    Batch,
+    Floor,
+    Job,
+    Meters,
+)
+from sim.compute.waiting import line
 from sim.errors import LawViolation
-from sim.records import DROPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
-    from sim.config import NodeSpec
-    from sim.plans import Plan
-    from sim.request import Requests
-
-QUEUE_FULL, NODE_DOWN, MEMORY_FULL = (DROPS.index(w) for w in ("queue_full", "node_down", "memory"))
-
-
-@dataclass(slots=True, eq=False)
-class Batch:
-    """Requests that are served together; `epoch` is the station's when it started."""
-
-    id: int
-    ids: list[int]
-    epoch: int
-    start_s: float
-    plan_id: int = -1  # of the decision that its outcomes answer
-    plan: Plan | None = None  # None: no model runs
-    weights: int = -1  # id of the decision that brought the plan's weights
-    service_s: float = 0.0
-    stall_s: float = 0.0
-
-
-@dataclass(slots=True)
-class Job:
-    """A node's own work on one server."""
-
-    work_s: float
-    done: Callable[[float], None]
-    epoch: int = 0
-
-
-class Service(Protocol):
-    """How a batch is served: with a model or from drawn times."""
-
-    def admit(self, size: int, now_s: float) -> int:
-        """Return how many of `size` waiting requests may start now (memory), 0: none."""
-        ...
-
-    def begin(self, batch: Batch, now_s: float) -> None:
-        """Serve a batch, and call the station's `finish` when it ends."""
-        ...
-
-    def end(self, batch: Batch, now_s: float) -> None:
-        """Free what the batch held."""
-        ...
-
-
-class StationEnds(Protocol):
-    """What the fleet does with requests that leave a station."""
-
-    def served(self, node: int, ids: Sequence[int], now_s: float) -> None:
-        """Send the answers of requests whose service ended together."""
-        ...
-
-    def answer(self, rid: int, node: int, now_s: float) -> None:
-        """Send one answer."""
-        ...
-
-    def lose(self, rid: int, reason: int, now_s: float) -> None:
-        """Drop a request."""
-        ...
-
-
-@dataclass(slots=True)
-class Meters:
-    """Event-time integrals and counters of one station."""
-
-    area: float = 0.0  # of N(t), request seconds
-    stays_s: float = 0.0  # summed stays of requests that left
-    area_s: float = 0.0  # time of the last change of N
-    busy_area: float = 0.0  # of busy servers, server seconds
-    busy_s: float = 0.0  # time of the last change of busy servers
-    up_area_s: float = 0.0
-    up_s: float = 0.0
-    queue_max: int = 0
-    most_running: int = 0
-    arrived: int = 0
-    finished: int = 0
-    lost: int = 0
-    job_s: float = 0.0  # the node's own work: done,
-    job_lost_s: float = 0.0  # lost to crashes,
-    job_asked_s: float = 0.0  # asked for
-
-
-@dataclass(slots=True)
-class _State:
-    queue: deque[int] = field(default_factory=deque)
-    running: dict[int, Batch] = field(default_factory=dict)
-    jobs: deque[Job] = field(default_factory=deque)
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """What all stations of a run share.
-
-    Args:
-        clock: The run's clock.
-        requests: Columns of all requests.
-        in_system: Requests in the system by node id, also the dispatchers' live view.
-        ends: Where requests go that leave.
-        batch_ids: The run's batch counter.
-    """
-
-    clock: Clock
-    requests: Requests
-    in_system: list[int]
-    ends: StationEnds
-    batch_ids: Iterator[int]
+    from sim.compute.floor import Service
+    from sim.config import NodeSpec, Work
 
 
 class Station:
@@ -143,11 +52,15 @@ class Station:
         self.batch_ids = floor.batch_ids
         self.capacity, self.max_size = spec.capacity, spec.batching.max_size
         self.max_wait_s = spec.batching.max_wait_s
-        self.free = spec.servers
+        self.servers = self.free = spec.servers  # none while the node is down
         self.up, self.blocked, self.epoch = True, False, 0
+        self._open = True  # takes requests
+        self._down_s = nan  # since when, or when last
         self.meters = Meters()
-        self._state = _State()
-        self._queue = self._state.queue
+        self._impatient = floor.impatient
+        self._queue = line(spec.discipline, floor.requests)
+        self._running: dict[int, Batch] = {}
+        self._jobs: deque[Job] = deque()
         self._check_s = self._timer_s = nan
         self._working_s = 0.0  # of jobs on servers now
         self.service: Service
@@ -156,19 +69,29 @@ class Station:
 
     def enqueue(self, rid: int, now_s: float) -> None:
         """Take a request into the queue, or refuse it."""
-        self.meters.arrived += 1
-        if not self.up:
-            self._refuse(rid, NODE_DOWN, now_s)
+        if not self._join(rid, now_s):
             return
-        waiting = self.in_system[self.node]
-        if waiting >= self.capacity:
-            self._refuse(rid, QUEUE_FULL, now_s)
-            return
-        self.requests.t_enqueue_s[rid] = now_s
-        self._count(waiting + 1, now_s)
         self._queue.append(rid)
+        if self._impatient:
+            self._watch(rid, now_s)
         if self.free:
             self.wake(now_s)
+
+    def _join(self, rid: int, now_s: float) -> bool:
+        """Count a request in, unless it is refused."""
+        self.meters.arrived += 1
+        present = self.in_system[self.node]
+        if not self._open:
+            self._refuse(rid, NODE_DOWN, now_s)
+        elif self._impatient and self.requests.expires_s[rid] <= now_s:
+            self._refuse(rid, DEADLINE, now_s)
+        elif present >= self.capacity:
+            self._refuse(rid, QUEUE_FULL, now_s)
+        else:
+            self.requests.t_enqueue_s[rid] = now_s
+            self._count(present + 1, now_s)
+            return True
+        return False
 
     def _refuse(self, rid: int, reason: int, now_s: float) -> None:
         self.meters.lost += 1
@@ -196,15 +119,15 @@ class Station:
 
     def _start_ready(self, now_s: float) -> None:
         while self.free:
-            if self._state.jobs:
-                self._start_job(self._state.jobs.popleft(), now_s)
+            if self._jobs:
+                self._start_job(self._jobs.popleft(), now_s)
                 continue
             waiting = len(self._queue)
             if not waiting or self.blocked or self._must_wait(waiting, now_s):
                 return
             size = self.service.admit(min(waiting, self.max_size), now_s)
             if size == 0:
-                if self._state.running:
+                if self._running:
                     return  # their end frees memory and wakes this station
                 self._leave([self._queue.popleft()], MEMORY_FULL, now_s)
                 continue
@@ -213,7 +136,7 @@ class Station:
     def _must_wait(self, waiting: int, now_s: float) -> bool:
         if waiting >= self.max_size or self.max_wait_s == 0.0:
             return False
-        due_s = self.requests.t_enqueue_s[self._queue[0]] + self.max_wait_s
+        due_s = self._queue.oldest_s() + self.max_wait_s
         if now_s >= due_s:
             return False
         if self._timer_s != due_s:
@@ -222,29 +145,28 @@ class Station:
         return True
 
     def _start_batch(self, size: int, now_s: float) -> None:
-        popleft = self._queue.popleft
-        ids = [popleft() for _ in range(size)]
+        ids = [self._queue.popleft() for _ in range(size)]
         batch = Batch(next(self.batch_ids), ids, self.epoch, now_s)
         requests = self.requests
         for rid in ids:
             requests.t_start_s[rid] = now_s
             requests.batch[rid] = batch.id
             requests.batch_size[rid] = size
-        self._state.running[batch.id] = batch
+        self._running[batch.id] = batch
         self._take_server(now_s)
         self.service.begin(batch, now_s)
 
     def _take_server(self, now_s: float) -> None:
         self._busy(now_s)
         self.free -= 1
-        busy = self.spec.servers - self.free
+        busy = self.servers - self.free
         self.meters.most_running = max(self.meters.most_running, busy)
         if self.free < 0:
-            raise LawViolation(f"L3 capacity: node {self.node} runs {busy} of {self.spec.servers}")
+            raise LawViolation(f"L3 capacity: node {self.node} runs {busy} of {self.servers}")
 
     def _busy(self, now_s: float) -> None:
         meters = self.meters
-        meters.busy_area += (self.spec.servers - self.free) * (now_s - meters.busy_s)
+        meters.busy_area += (self.servers - self.free) * (now_s - meters.busy_s)
         meters.busy_s = now_s
 
     # --- service ends
@@ -253,7 +175,7 @@ class Station:
         """End a batch's service; ignored when a crash has taken it."""
         if batch.epoch != self.epoch:
             return
-        del self._state.running[batch.id]
+        del self._running[batch.id]
         self._busy(now_s)
         self.free += 1
         self.service.end(batch, now_s)
@@ -266,25 +188,48 @@ class Station:
             meters.stays_s += now_s - requests.t_enqueue_s[rid]
         meters.finished += len(batch.ids)
         self._count(self.in_system[self.node] - len(batch.ids), now_s)
-        if self._queue or self._state.jobs:
+        if self._queue or self._jobs:
             self.wake(now_s)
         self.ends.served(self.node, batch.ids, now_s)
 
     def _leave(self, ids: list[int], reason: int, now_s: float) -> None:
-        requests, meters = self.requests, self.meters
-        for rid in ids:
-            meters.stays_s += now_s - requests.t_enqueue_s[rid]
-        meters.lost += len(ids)
-        self._count(self.in_system[self.node] - len(ids), now_s)
+        self.meters.lost += len(ids)
+        self._depart(ids, now_s)
         for rid in ids:
             self.ends.lose(rid, reason, now_s)
+
+    def _depart(self, ids: list[int], now_s: float) -> None:
+        """Count out requests that leave unserved."""
+        for rid in ids:
+            self.meters.stays_s += now_s - self.requests.t_enqueue_s[rid]
+        self._count(self.in_system[self.node] - len(ids), now_s)
+
+    # --- patience
+
+    def _watch(self, rid: int, now_s: float) -> None:
+        """Let a request that waits leave when its time is over."""
+        leave_s = self._leave_s(rid)
+        if leave_s < inf:
+            self.clock.at(max(now_s, leave_s), LEAVE, rid, self._give_up, rid)
+
+    def _leave_s(self, rid: int) -> float:
+        requests = self.requests
+        patient_s = requests.t_enqueue_s[rid] + requests.patience_s[rid]
+        return min(patient_s, requests.expires_s[rid])
+
+    def _give_up(self, rid: int, now_s: float) -> None:
+        """Drop a request if it waits here and its time is over (it may have joined anew)."""
+        if rid in self._queue and self._leave_s(rid) <= now_s:
+            self._queue.remove(rid)
+            late = self.requests.expires_s[rid] == self._leave_s(rid)
+            self._leave([rid], DEADLINE if late else PATIENCE, now_s)
 
     # --- the node's own work
 
     def work(self, work_s: float, done: Callable[[float], None], now_s: float) -> None:
         """Run the node's own work on the next free server, then call `done` with the time."""
         self.meters.job_asked_s += work_s
-        self._state.jobs.append(Job(work_s, done, self.epoch))
+        self._jobs.append(Job(work_s, done, self.epoch))
         if self.free:
             self.wake(now_s)
 
@@ -305,26 +250,82 @@ class Station:
 
     # --- faults and ends
 
-    def crash(self, now_s: float) -> None:
-        """Lose the queue and everything that runs."""
+    def crash(self, now_s: float, work: Work = "drop") -> list[int]:
+        """Go down; the node's own work is lost.
+
+        Args:
+            now_s: Time.
+            work: What happens to the requests (`FaultSpec.work`).
+
+        Returns:
+            Requests that left, to be dispatched anew.
+        """
         self._busy(now_s)
         self.meters.up_area_s += now_s - self.meters.up_s
-        self.up, self.free = False, self.spec.servers
+        self.up, self._open, self._down_s = False, work in {"keep", "resume"}, now_s
+        self.servers = self.free = 0
         self.epoch += 1
-        gone = self.present()
         self.meters.job_lost_s += self.open_job_s()
         self._working_s = 0.0
-        self._forget()
-        self._leave(sorted(gone), NODE_DOWN, now_s)
+        self._jobs.clear()
+        if work == "keep":
+            self._put_back(now_s)
+        return [] if self._open else self._empty(work, now_s)
 
-    def _forget(self) -> None:
-        self._state.running.clear()
-        self._state.jobs.clear()
+    def _put_back(self, now_s: float) -> None:
+        """Let what runs wait again, ahead of the queue, as if it had never started."""
+        ids = self._stop_serving()
+        self._unstamp(ids)
+        self._queue.put_back(ids)
+        for rid in ids:
+            self._watch(rid, now_s)
+
+    def _stop_serving(self) -> list[int]:
+        ids = [rid for batch in self._running.values() for rid in batch.ids]
+        self._running.clear()
+        return ids
+
+    def _unstamp(self, ids: list[int]) -> None:
+        requests = self.requests
+        for rid in ids:
+            requests.t_start_s[rid] = nan
+            requests.batch[rid], requests.batch_size[rid] = -1, 0
+
+    def _empty(self, work: Work, now_s: float) -> list[int]:
+        """Lose or let go everybody."""
+        gone = self._stop_serving() + list(self._queue)
         self._queue.clear()
+        if work == "drop":
+            self._leave(sorted(gone), NODE_DOWN, now_s)
+            return []
+        self.meters.moved += len(gone)
+        self._depart(gone, now_s)
+        self._unstamp(gone)
+        for rid in gone:
+            self.requests.t_enqueue_s[rid] = nan
+        return gone
 
     def restart(self, now_s: float) -> None:
-        """Come back empty."""
-        self.up, self.meters.up_s = True, now_s
+        """Come back, with the requests that the crash has left here."""
+        self._busy(now_s)
+        self.up = self._open = True
+        self.meters.up_s = now_s
+        self.servers = self.free = self.spec.servers
+        self._go_on(now_s)
+        if self._queue:
+            self.wake(now_s)
+
+    def _go_on(self, now_s: float) -> None:
+        """Resume what ran: a copy ends later, and what the old one has set in motion is void."""
+        for number, batch in self._running.items():
+            again = self._running[number] = replace(
+                batch,
+                epoch=self.epoch,
+                stall_s=batch.stall_s + (now_s - self._down_s),
+                due_s=now_s + (batch.due_s - self._down_s),
+            )
+            self._take_server(now_s)
+            self.clock.at(again.due_s, END, again.ids[0], self.finish, again)
 
     def settle(self, now_s: float) -> Meters:
         """Bring the integrals up to now and return them."""
@@ -337,9 +338,9 @@ class Station:
 
     def open_job_s(self) -> float:
         """Return the node's own work that waits or runs."""
-        return self._working_s + sum(job.work_s for job in self._state.jobs)
+        return self._working_s + sum(job.work_s for job in self._jobs)
 
     def present(self) -> list[int]:
         """Return the requests in the system: running ones, then the queue."""
-        running = [rid for batch in self._state.running.values() for rid in batch.ids]
+        running = [rid for batch in self._running.values() for rid in batch.ids]
         return running + list(self._queue)

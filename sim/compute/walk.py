@@ -11,7 +11,8 @@ from sim.clock import END, Clock
 from sim.compute.touched import Masks, members
 
 if TYPE_CHECKING:
-    from sim.compute.station import Batch, Station
+    from sim.compute.floor import Batch
+    from sim.compute.station import Station
     from sim.compute.storage import ExpertStore
     from sim.ports import ExpertKey
 

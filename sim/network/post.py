@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from sim.clock import ARRIVE, Clock
+from sim.network.carrier import Cargo, Carrier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sim.network.links import Links
     from sim.ports import Message
-    from sim.topology.graph import Network
 
 
-class Parcel(NamedTuple):
-    """One message on its way over one link."""
+class Parcel(Cargo):
+    """One message on its way."""
 
-    message: Message
-    link: int
-    epoch: int  # of the link
-    size_bytes: float
+    __slots__ = ("message", "post")
+
+    def __init__(self, post: Post, message: Message, key: int) -> None:
+        luck = post.carrier.number()
+        super().__init__(key, luck, message.src, message.dst, message.size_bytes)
+        self.post, self.message = post, message
+
+    def landed(self, now_s: float) -> None:
+        """Go on to the next hop, or to who waits for it."""
+        self.post.landed(self, now_s)
+
+    def failed(self, reason: int, now_s: float) -> None:
+        """Be lost."""
+        self.post.lose(self.message, now_s)
 
 
 class Post:
     """Carries messages hop by hop, store and forward; a lost one is lost, as a datagram.
 
     Args:
-        clock: The run's clock.
-        links: Link states.
-        network: Routes, recomputed on topology events.
+        carrier: Sends over the links that requests share.
         deliver: Called with a message that reached its node, and the time.
         lose: Called with a message that was lost, and the time; for bookkeeping, since neither
             end can know.
@@ -37,41 +43,30 @@ class Post:
 
     def __init__(
         self,
-        clock: Clock,
-        links: Links,
-        network: Network,
+        carrier: Carrier,
         deliver: Callable[[Message, float], None],
         lose: Callable[[Message, float], None] | None = None,
     ) -> None:
-        self.clock, self.links, self.network = clock, links, network
+        self.carrier = carrier
         self.deliver, self.lose = deliver, lose or _silently
         self._sent = 0
 
     def send(self, message: Message, now_s: float) -> None:
         """Send a message from its node."""
         self._sent += 1
-        self._forward(message, message.src, -self._sent, now_s)
+        self._forward(Parcel(self, message, -self._sent), now_s)
 
-    def _forward(self, message: Message, here: int, key: int, now_s: float) -> None:
-        if here == message.dst:
-            self.deliver(message, now_s)
-            return
-        route = self.network.route(here, message.dst)
-        if route is None:
-            self.lose(message, now_s)
-            return
-        link = route[0]
-        due_s = self.links.put(link, message.size_bytes, now_s)
-        parcel = Parcel(message, link, self.links.epoch[link], message.size_bytes)
-        self.clock.at(due_s, ARRIVE, key, self._landed, parcel)
+    def landed(self, parcel: Parcel, now_s: float) -> None:
+        """Go on from the end of a hop, as the last one sent so far."""
+        self._sent += 1
+        parcel.key = -self._sent
+        self._forward(parcel, now_s)
 
-    def _landed(self, parcel: Parcel, now_s: float) -> None:
-        message, link, epoch, size_bytes = parcel
-        if self.links.landed(link, size_bytes, epoch):
-            self._sent += 1
-            self._forward(message, self.links.dst[link], -self._sent, now_s)
-        else:
-            self.lose(message, now_s)
+    def _forward(self, parcel: Parcel, now_s: float) -> None:
+        if parcel.here == parcel.goal:
+            self.deliver(parcel.message, now_s)
+        elif not self.carrier.send(parcel, now_s):
+            self.lose(parcel.message, now_s)
 
 
 def _silently(message: Message, now_s: float) -> None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from sim.clock import ARRIVE, Clock
+from sim.clock import ARRIVE
+from sim.network.carrier import Cargo, Carrier
+from sim.network.links import LINK_DOWN
 from sim.records import DROPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sim.network.links import Links
+    from sim.config import TransportSpec
     from sim.records import Table
     from sim.request import Requests
-    from sim.topology.graph import Network
 
-LINK_DOWN, NO_ROUTE = DROPS.index("link_down"), DROPS.index("no_route")
+NO_ROUTE = DROPS.index("no_route")
+_DOUBLINGS = 1000  # of a wait; more would leave the range of floats
 
 
 class Ends(Protocol):
@@ -38,54 +40,69 @@ class Ends(Protocol):
         ...
 
 
-class _Hop(NamedTuple):
-    """One transfer on its way over one link."""
+class Journey(Cargo):
+    """A request on its way up to its server, or its answer on its way down."""
 
-    rid: int
-    link: int
-    epoch: int  # of the link
-    goal: int
-    up: bool
-    size_bytes: float
+    __slots__ = ("failures", "rid", "sent", "transfers", "up")
+
+    def __init__(self, transfers: Transfers, rid: int, here: int, goal: int, *, up: bool) -> None:
+        requests = transfers.requests
+        size_bytes = requests.up_bytes[rid] if up else requests.down_bytes[rid]
+        super().__init__(rid, 2 * rid + (not up), here, goal, size_bytes)
+        self.transfers, self.rid, self.up = transfers, rid, up
+        self.failures, self.sent = 0, False
+
+    def landed(self, now_s: float) -> None:
+        """Go on to the next hop, or in at the door."""
+        self.transfers.landed(self, now_s)
+
+    def failed(self, reason: int, now_s: float) -> None:
+        """Wait for another try, or give up."""
+        self.transfers.failed(self, reason, now_s)
 
 
 class Transfers:
     """Sends requests up to servers and answers down to sources, store and forward at every hop.
 
-    Where no link ever fails and one link leads to the goal, nothing can happen to a transfer. A
-    request's alarm then calls its server directly, and an answer needs none: its arrival is known
-    when it is sent. What landed that way is counted after the run (`count_direct`).
+    A try that fails is repeated from where it was made, by the way that leads on then, after a wait
+    that doubles with every failure in a row; after so many failures it is given up. Where one sure
+    link leads to the goal and no link ever fails, nothing can happen to a transfer. A request's
+    alarm then calls its server directly, and an answer needs none: its arrival is known when it is
+    sent. What landed that way is counted after the run (`count_direct`).
 
     Args:
-        clock: The run's clock.
+        carrier: Sends over links; it knows clock and routes.
         requests: Columns of all requests.
-        links: Link states.
-        network: Routes, recomputed on topology events.
         ends: Who takes what arrives.
-        steady: No link ever fails.
+        transport: Tries and waits.
+        steady: No link ever fails, and answers start where requests went.
+
+    Source: bounded binary exponential backoff (Metcalfe and Boggs 1976, doi 10.1145/360248.360253).
+    Deviation: waits are the bounds, not drawn below them, because transfers do not collide.
     """
 
     def __init__(
         self,
-        clock: Clock,
+        carrier: Carrier,
         requests: Requests,
-        links: Links,
-        network: Network,
         ends: Ends,
+        transport: TransportSpec,
         *,
         steady: bool,
     ) -> None:
-        self.clock, self.requests, self.links = clock, requests, links
-        self.network, self.ends, self.steady = network, ends, steady
+        self.carrier, self.clock, self.links = carrier, carrier.clock, carrier.links
+        self.requests, self.network, self.ends = requests, carrier.network, ends
+        self.tries, self.backoff_s, self.steady = transport.tries, transport.backoff_s, steady
         # by node: the only link to each goal, -1: there is none
         self._direct: dict[int, dict[int, int]] = defaultdict(dict)
 
     def direct(self, here: int, goal: int) -> int:
-        """Return the link that leads directly from node to node on a steady network, else -1."""
+        """Return the sure link that leads from node to node on a steady network, else -1."""
         known = self._direct[here]
         if goal not in known:
             route = self.network.route(here, goal) if self.steady else None
-            known[goal] = route[0] if route is not None and len(route) == 1 else -1
+            alone = route is not None and len(route) == 1 and self.links.sure(route[0])
+            known[goal] = route[0] if route is not None and alone else -1
         return known[goal]
 
     def send_up(self, rid: int, here: int, server: int, now_s: float) -> None:
@@ -98,11 +115,7 @@ class Transfers:
             due_s = self.links.put(link, self.requests.up_bytes[rid], now_s)
             self.clock.at(due_s, ARRIVE, rid, self.ends.doors[server], rid)
             return
-        route = self.network.route(here, server)
-        if route is None:
-            self.ends.lose(rid, NO_ROUTE, now_s)
-        else:
-            self._hop(rid, route[0], server, now_s, up=True)
+        self._send(Journey(self, rid, here, server, up=True), now_s)
 
     def send_down(self, rid: int, here: int, source: int, now_s: float) -> None:
         """Send an answer towards its source."""
@@ -113,60 +126,61 @@ class Transfers:
         if link >= 0:
             self.ends.returned(rid, self.links.put(link, self.requests.down_bytes[rid], now_s))
             return
-        route = self.network.route(here, source)
-        if route is None:
-            self.ends.lose(rid, LINK_DOWN, now_s)
+        self._send(Journey(self, rid, here, source, up=False), now_s)
+
+    def _send(self, journey: Journey, now_s: float) -> None:
+        if self.carrier.send(journey, now_s):
+            journey.sent = True
         else:
-            self._hop(rid, route[0], source, now_s, up=False)
+            never = journey.up and not journey.sent
+            self.failed(journey, NO_ROUTE if never else LINK_DOWN, now_s)
 
-    def _hop(self, rid: int, link: int, goal: int, now_s: float, *, up: bool) -> None:
-        requests, links = self.requests, self.links
-        size_bytes = requests.up_bytes[rid] if up else requests.down_bytes[rid]
-        hop = _Hop(rid, link, links.epoch[link], goal, up, size_bytes)
-        self.clock.at(links.put(link, size_bytes, now_s), ARRIVE, rid, self._landed, hop)
-
-    def _landed(self, hop: _Hop, now_s: float) -> None:
-        rid, link, epoch, goal, up, size_bytes = hop
-        if not self.links.landed(link, size_bytes, epoch):
-            self.ends.lose(rid, LINK_DOWN, now_s)
-            return
-        here = self.links.dst[link]
-        if here != goal:
-            route = self.network.route(here, goal)
-            if route is None:
-                self.ends.lose(rid, LINK_DOWN, now_s)
-            else:
-                self._hop(rid, route[0], goal, now_s, up=up)
-        elif up:
+    def landed(self, journey: Journey, now_s: float) -> None:
+        """Go on from the end of a hop."""
+        rid, goal = journey.rid, journey.goal
+        journey.failures = 0
+        if journey.here != goal:
+            self._send(journey, now_s)
+        elif journey.up:
             self.ends.doors[goal](rid, now_s)
         else:
             self.ends.returned(rid, now_s)
 
+    def failed(self, journey: Journey, reason: int, now_s: float) -> None:
+        """Try again later, unless it has been tried often enough."""
+        journey.failures += 1
+        if journey.failures >= self.tries:
+            self.ends.lose(journey.rid, reason, now_s)
+            return
+        wait_s = self.backoff_s * 2.0 ** min(journey.failures - 1, _DOUBLINGS)
+        self.clock.at(now_s + wait_s, ARRIVE, journey.rid, self._send, journey)
+
+    def link_changed(self, link: int, now_s: float) -> None:
+        """Take note that the bandwidth of a link begins or ceases to be another."""
+        self.carrier.link_changed(link, now_s)
+
     # --- what lies on links, for the laws
 
-    def flying(self, late: Sequence[int]) -> list[tuple[int, float]]:
-        """Return (link, bytes) of every request and answer that is still on its way.
+    def flying(self, late: Sequence[int]) -> tuple[int, list[tuple[int, float]]]:
+        """Return what is still on its way: the count of requests, and (link, bytes) of everything.
+
+        Requests count with their answers, and while they wait for another try; messages, which are
+        on links, too, count in bytes only.
 
         Args:
             late: Requests whose answer, sent directly, arrives after the end.
         """
-        requests = self.requests
-        found = []
-        for item in self.clock.pending(ARRIVE):
-            if isinstance(item, int):
-                link = self.direct(requests.source[item], requests.server[item])
-                found.append((link, requests.up_bytes[item]))
-            elif isinstance(item, _Hop):
-                found.append((item.link, item.size_bytes))
+        requests, aloft = self.requests, self.carrier.aloft()
+        found = [(link, cargo.size_bytes) for cargo in aloft for link in cargo.way]
+        ups = [rid for rid in self.clock.pending(ARRIVE) if isinstance(rid, int)]
+        for rid in ups:
+            link = self.direct(requests.source[rid], requests.server[rid])
+            found.append((link, requests.up_bytes[rid]))
         for rid in late:
             link = self.direct(requests.server[rid], requests.source[rid])
             found.append((link, requests.down_bytes[rid]))
-        return found
-
-    def parcels(self) -> list[tuple[int, float]]:
-        """Return (link, bytes) of every message (sim.network.post) that is still on its way."""
-        pending = self.clock.pending(ARRIVE)
-        return [(p.link, p.size_bytes) for p in pending if not isinstance(p, int | _Hop)]
+        journeys = sum(isinstance(cargo, Journey) for cargo in aloft)
+        return journeys + len(ups) + len(late), found
 
     def count_direct(self, table: Table) -> None:
         """Count what landed over direct ways: requests that a server took or refused, answers.

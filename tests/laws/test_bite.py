@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from sim.arrivals.workload import draw_workload
+from sim.compute.floor import Floor
 from sim.compute.memory import EXPERTS, ROUTER, Ledger
-from sim.compute.station import Floor, Station
+from sim.compute.station import Station
 from sim.errors import LawViolation
 from sim.fleet import Fleet
 from sim.laws import causality, conservation

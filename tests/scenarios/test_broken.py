@@ -69,15 +69,15 @@ BROKEN = {
     "misspelt kind": (
         changed(QUEUE, "kind: poisson", "kind: poison"),
         [
-            "x.yaml:8:33: streams.0.arrivals.kind: expected poisson, deterministic, profile, "
-            "trace, found 'poison'; did you mean 'poisson'?"
+            "x.yaml:8:33: streams.0.arrivals.kind: expected poisson, deterministic, profile, mmpp, "
+            "diurnal, hawkes, trace, found 'poison'; did you mean 'poisson'?"
         ],
     ),
     "no kind": (
         changed(QUEUE, "kind: poisson, ", ""),
         [
             "x.yaml:8:26: streams.0.arrivals.kind: required key is missing "
-            "(allowed: poisson, deterministic, profile, trace)"
+            "(allowed: poisson, deterministic, profile, mmpp, diurnal, hawkes, trace)"
         ],
     ),
     "misspelt policy": (

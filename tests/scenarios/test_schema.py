@@ -66,6 +66,8 @@ def test_every_word_is_documented():
 def test_every_quantity_ends_in_its_unit():
     units = ("_s", "_bytes", "_bytes_per_s", "_per_s", "_flop_per_s", "_w")
     pure = {"load", "fraction", "share", "sample", "alpha", "cv", "capacity", "bytes_per_param"}
+    pure |= {"job_share", "loss", "factor", "amplitude", "branching", "beta", "bytes_per_token"}
+    pure |= {"value"}  # of a reward
     pure |= {"expert_params", "backbone_params", "embedding_params", "tokens_per_request"}
     wrong = [
         f"{model.__name__}.{name}"

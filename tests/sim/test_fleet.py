@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from agents.caches import CACHES
-from sim.compute.station import Floor, Station
+from sim.compute.floor import Floor
+from sim.compute.station import Station
+from sim.compute.stations import DrawnService
 from sim.config import (
     ArrivalSpec,
     Batching,
@@ -20,7 +22,6 @@ from sim.config import (
     World,
 )
 from sim.errors import InputError
-from sim.fleet import DrawnService
 from sim.parts import Parts
 from sim.plans import TopK
 from sim.records import DROPS, Record
@@ -242,7 +243,7 @@ def test_a_batch_of_one_is_a_batch_whichever_way_it_goes() -> None:
     short = replace(plain, nodes=tuple(node(i, capacity=5, servers=2) for i in range(3)))
     one = run(short).tables["requests"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sim.fleet.PlainStation", Long)
+        patch.setattr("sim.compute.stations.PlainStation", Long)
         two = run(short).tables["requests"]
     for name in one:
         if name == "batch":

@@ -20,7 +20,7 @@ PLANS = {(row, decided): Single(row + decided + 1) for row in range(4) for decid
 def outcomes(rows: list[tuple[int, int, int, bool]], first: int = 0) -> Outcomes:
     row, decided, cluster, right = zip(*rows, strict=True) if rows else ((), (), (), ())
     ids = range(first, first + len(rows))
-    return Outcomes(ints(ids), ints(row), ints(decided), ints(cluster), np.array(right, np.bool_))
+    return Outcomes(ints(ids), ints(row), ints(decided), ints(cluster), np.array(right, np.float64))
 
 
 def slow_group(rows: list[tuple[int, int, int, bool]]) -> dict[tuple[int, int], list[list[bool]]]:
@@ -85,5 +85,5 @@ def test_outcomes_do_not_alias_what_they_were_made_from() -> None:
     source = outcomes([(0, -1, 0, True)])
     pending = Pending(1)
     pending.add(source)
-    source.correct[0] = False
-    assert pending.take(ints([0])).correct.tolist() == [True]
+    source.reward[0] = 0.0
+    assert pending.take(ints([0])).reward.tolist() == [1.0]

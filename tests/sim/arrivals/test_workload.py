@@ -40,6 +40,9 @@ ARRIVALS = (
     ArrivalSpec("deterministic", 10.0),
     ArrivalSpec("profile", profile=((0.0, 5.0), (3.0, 50.0))),
     ArrivalSpec("trace", times_s=(0.5, 0.5, 4.0), tasks=(3, -1, 0)),
+    ArrivalSpec("mmpp", rates_per_s=(2.0, 30.0), stays_s=(1.0, 0.5)),
+    ArrivalSpec("diurnal", 20.0, amplitude=1.0, period_s=3.0),
+    ArrivalSpec("hawkes", 10.0, branching=0.5, decay_s=0.1),
 )
 NAMES = [f.name for f in fields(Workload) if f.init]
 
@@ -169,8 +172,90 @@ def test_without_a_model_service_times_are_drawn_at_emission() -> None:
     assert of_stream(drawn, 5) == of_stream(again, 5)
 
 
+SERVICE = ServiceSpec("exponential", 0.3)
+CHANGES: list[tuple[dict[str, Any], set[str]]] = [
+    ({"service": ServiceSpec("erlang", 0.1, 0.5)}, {"service_s"}),
+    ({"service": ServiceSpec("hyperexponential", 0.3, 3.0)}, {"service_s"}),
+    ({"patience": ServiceSpec("exponential", 0.5)}, {"patience_s"}),
+    ({"size_law": "exponential"}, {"up_bytes", "down_bytes"}),
+    ({"size_law": "lognormal", "size_cv": 2.0}, {"up_bytes", "down_bytes"}),
+    ({"late": "drop"}, {"expires_s"}),
+    ({"late": "drop", "deadline_s": 0.4}, {"expires_s", "deadline_s"}),
+    ({"priority": 7}, {"priority"}),
+]
+
+
+@pytest.mark.parametrize(("change", "columns"), CHANGES)
+def test_one_law_changes_its_own_columns_of_its_own_stream(
+    change: dict[str, Any], columns: set[str]
+) -> None:
+    w = world(stream(0), stream(5), service=SERVICE)
+    other = replace(w, streams=(stream(0), replace(stream(5), **change)))
+    first, second = draw_workload(w, None), draw_workload(other, None)
+    assert of_stream(first, 0) == of_stream(second, 0)
+    before, after = of_stream(first, 5), of_stream(second, 5)
+    assert {name for name in NAMES if before[name] != after[name]} == columns
+
+
+def test_a_stream_may_have_a_service_law_and_patience_of_its_own() -> None:
+    own = replace(stream(1), service=ServiceSpec("deterministic", 0.05), patience=SERVICE)
+    drawn = draw_workload(replace(world(stream(0), own, service=SERVICE), duration_s=900.0), None)
+    mine = drawn.stream == 1
+    assert set(drawn.service_s[mine].tolist()) == {0.05}
+    assert stats.kstest(drawn.service_s[~mine], "expon", args=(0, 0.3)).pvalue > 1e-3
+    assert stats.kstest(drawn.patience_s[mine], "expon", args=(0, 0.3)).pvalue > 1e-3
+    assert np.isinf(drawn.patience_s[~mine]).all()
+    both = np.corrcoef(
+        drawn.service_s[~mine][: mine.sum()], drawn.patience_s[mine][: (~mine).sum()]
+    )
+    assert abs(both[0, 1]) < 4.5 / np.sqrt(mine.sum())
+
+
+def test_late_requests_expire_at_their_deadline_where_streams_drop_them() -> None:
+    drawn = draw_workload(world(stream(0), replace(stream(1), late="drop")), POOLS)
+    mine = drawn.stream == 1
+    assert (drawn.expires_s[mine] == drawn.t_emit_s[mine] + 0.2).all()
+    assert np.isinf(drawn.expires_s[~mine]).all()
+
+
+TOLD = ArrivalSpec(
+    "trace",
+    times_s=(2.0, 1.0, 9.0),
+    up_bytes=(10.0, float("nan"), 1.0),
+    down_bytes=(0.0, 5.0, 1.0),
+    services_s=(0.7, float("nan"), 1.0),
+    priorities=(None, -4, 1),
+    deadlines_s=(float("nan"), 3.0, 1.0),
+)
+
+
+def test_what_a_trace_says_stands_in_place_of_its_stream() -> None:
+    law = ServiceSpec("deterministic", 0.05)
+    drawn = draw_workload(world(replace(stream(2, TOLD), late="drop"), service=law), None)
+    assert drawn.t_emit_s.tolist() == [1.0, 2.0]
+    assert drawn.up_bytes.tolist() == [2048.0, 10.0]
+    assert drawn.down_bytes.tolist() == [5.0, 0.0]
+    assert drawn.service_s.tolist() == [0.05, 0.7]
+    assert drawn.priority.tolist() == [-4, 2]
+    assert drawn.deadline_s.tolist() == [3.0, 0.2]
+    assert drawn.expires_s.tolist() == [4.0, 2.2]
+
+
+def test_what_a_trace_says_moves_no_draw() -> None:
+    """Rows that say nothing keep the sizes and service times that they had."""
+    times = tuple(np.linspace(0.1, 7.9, 40).tolist())
+    silent = tuple([float("nan")] * 39 + [3.0])
+    plain = replace(stream(2, ArrivalSpec("trace", times_s=times)), size_law="exponential")
+    told = replace(plain, arrivals=replace(plain.arrivals, up_bytes=silent, services_s=silent))
+    first, second = (draw_workload(world(s, service=SERVICE), None) for s in (plain, told))
+    for name in ("up_bytes", "down_bytes", "service_s"):
+        assert getattr(first, name)[:39].tolist() == getattr(second, name)[:39].tolist()
+    assert second.up_bytes[39] == second.service_s[39] == 3.0
+
+
 def test_columns_have_the_types_of_the_record() -> None:
-    drawn = draw_workload(world(stream(0)), POOLS)
+    sized = replace(TOLD, services_s=())
+    drawn = draw_workload(world(stream(0), stream(1, sized)), POOLS)
     schema = {column.name: column.dtype for column in SCHEMA["requests"]}
     for name in NAMES:
         assert getattr(drawn, name).dtype == schema.get(name, "float64")
@@ -203,6 +288,27 @@ def test_no_emission_is_possible() -> None:
             world(stream(0, ArrivalSpec("trace", times_s=(1.0,), tasks=(4,)))),
             POOLS,
             "expected tasks below 4, found 4",
+        ),
+        (world(stream(0, TOLD)), POOLS, "s0.arrivals.services_s: expected none with a model"),
+        (
+            world(stream(0, replace(TOLD, up_bytes=(1.0,))), service=SERVICE),
+            None,
+            "arrivals.up_bytes: expected none or 3, one per time, found 1",
+        ),
+        (
+            world(stream(0, replace(TOLD, down_bytes=(1.0, -1.0, 0.0))), service=SERVICE),
+            None,
+            "arrivals.down_bytes: expected finite numbers >= 0, found -1",
+        ),
+        (
+            world(stream(0, replace(TOLD, down_bytes=(1.0, float("inf"), 0.0))), service=SERVICE),
+            None,
+            "arrivals.down_bytes: expected finite numbers >= 0, found inf",
+        ),
+        (
+            world(stream(0, replace(TOLD, services_s=(1.0, 0.0, 0.0))), service=SERVICE),
+            None,
+            "arrivals.services_s: expected finite numbers > 0, found 0",
         ),
     ],
 )
