@@ -27,7 +27,6 @@ from tests.sim.hauls import (
     LRU,
     UNIT_S,
     Only,
-    build,
     drive,
     pair,
     residency,
@@ -149,13 +148,10 @@ def test_storage_that_is_slow_for_a_while_delays_what_it_reads_then() -> None:
         FaultSpec("storage-slow", 0, 0.515, 0.01, factor=2.0),
         FaultSpec("storage-slow", 1, 0.0, 9.0, factor=100.0),
     )
-    fleet = build(pair([0.5, 1.0], slow, far=None, **LRU), minds.script(), Only())
-    fleet.faults.outages = ()  # nobody has to tell: storage has known the timetable from the start
-    fleet.run()
+    _, tables = drive(pair([0.5, 1.0], slow, far=None, **LRU), minds.script(), Only())
     # first read: 5 ms of work, then 10 ms at 1/4, 10 ms at 1/8, the last 1.25 ms at full speed
     work_s = 0.01 - 0.005 - 0.0025 - 0.00125
-    found = fleet.recorder.tables(fleet.requests)["requests"]["stall_s"].tolist()
-    assert found == pytest.approx([0.025 + work_s + FETCH_S, 0.0])
+    assert tables["requests"]["stall_s"].tolist() == pytest.approx([0.025 + work_s + FETCH_S, 0.0])
 
 
 # --- what is refused, what routers are told
