@@ -61,16 +61,16 @@ def _priorities(lab: Lab) -> Sequence[Result]:
         for k, (rate, law) in enumerate(zip(rates, laws, strict=True))
     )
     classes = [Class(k.rate_per_s, k.service.mean_s, second_moment(k.service)) for k in kinds]
-    seen = observe(lab.run, kinds, Size(keep=16000, skip=600), 114, discipline="priority")
+    seen = observe(lab.run, kinds, Size(keep=12000, skip=600), 114, discipline="priority")
     theory = cobham(classes)
     return [wait(seen, f"M/G/1 priority {2 - k} wait [s]", theory[k], k) for k in range(3)]
 
 
 def _priority_servers(lab: Lab) -> Sequence[Result]:
-    rates = (0.6, 0.6)
+    rates = (0.5, 0.5)
     kinds = tuple(Kind(r, EXPONENTIAL, fields={"priority": 1 - k}) for k, r in enumerate(rates))
     seen = observe(
-        lab.run, kinds, Size(keep=16000, skip=400), 115, discipline="priority", servers=2
+        lab.run, kinds, Size(keep=14000, skip=400), 115, discipline="priority", servers=2
     )
     theory = cobham_servers(rates, 1.0, 2)
     return [wait(seen, f"M/M/2 priority {1 - k} wait [s]", theory[k], k) for k in range(2)]

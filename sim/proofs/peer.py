@@ -20,18 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.arrivals.workload import draw_workload
-from sim.config import (
-    ArrivalSpec,
-    DispatchSpec,
-    FaultSpec,
-    LinkSpec,
-    MixSpec,
-    ServiceSpec,
-    StreamSpec,
-    World,
-)
-from sim.proofs.farms import Kind, Size, box, farm, observe
+from sim.config import ArrivalSpec, FaultSpec, ServiceSpec
+from sim.proofs.farms import Kind, Size, farm, observe
 from sim.proofs.forms_modulated import generator, mean_rate
+from sim.proofs.networks import dealt
 from sim.proofs.proof import Proof
 from sim.proofs.verdict import Estimate, Result, compare, count, estimate, exact, skipped
 from sim.records import DROPS
@@ -39,7 +31,7 @@ from sim.records import DROPS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sim.config import Work
+    from sim.config import Work, World
     from sim.proofs.peer_ciw import Answer, Desk
     from sim.proofs.proof import Checks, Lab
     from sim.records import Table
@@ -139,27 +131,9 @@ def _interrupted(work: Work, preemption: str, check: str) -> Checks:
     return _if_installed(check, checks)
 
 
-def _split_world() -> World:
-    """Return a gateway whose one FIFO link feeds a hub that deals to three nodes at no cost."""
-    world = farm((Kind(1.2, _ONE),), Size(copies=1, keep=_REQUESTS, skip=1), 23)
-    ends = [(0, 1, "fifo", 1e6), (1, 0, "none", inf)]
-    ends += [pair for i in (2, 3, 4) for pair in ((1, i, "none", inf), (i, 1, "none", inf))]
-    links = tuple(
-        LinkSpec(n, src, dst, 0.0, rate, sharing)  # type: ignore[arg-type]
-        for n, (src, dst, sharing, rate) in enumerate(ends)
-    )
-    stream = StreamSpec(
-        0, "all", 0, ArrivalSpec("poisson", 1.2), MixSpec("uniform"), up_bytes=5e5,
-        size_law="exponential",
-    )  # fmt: skip
-    nodes = (box(0, servers=0), box(1, servers=0), *(box(i) for i in (2, 3, 4)))
-    dispatch = DispatchSpec("random")
-    return replace(world, nodes=nodes, links=links, streams=(stream,), dispatch=dispatch)
-
-
 def _split(check: str) -> Checks:
     def checks(lab: Lab) -> Sequence[Result]:
-        world, desk = _split_world(), _desk()
+        world, desk = dealt(_REQUESTS, 23, hop_s=0.0), _desk()
         table = lab.run(world).tables["requests"]
         drawn = draw_workload(world, None)
         transmit_s = drawn.up_bytes / world.links[0].bytes_per_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.errors import UnknownName
-from sim.proofs import disciplines, peer, queues, unsteady
+from sim.proofs import disciplines, networks, peer, queues, stations, unsteady
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 PROOFS: dict[str, Proof] = {
     proof.name: proof
-    for proof in (*queues.PROOFS, *disciplines.PROOFS, *unsteady.PROOFS, *peer.PROOFS)
+    for proof in (
+        *queues.PROOFS,
+        *disciplines.PROOFS,
+        *unsteady.PROOFS,
+        *networks.PROOFS,
+        *peer.PROOFS,
+    )
 }
 
 
