@@ -23,6 +23,7 @@ from sim.config import (
     LinkSpec,
     PolicySpec,
     ServiceSpec,
+    Setup,
     World,
 )
 from sim.records import DROPS, FAULTS, MEMORY, RESIDENCY, Record, Table
@@ -31,6 +32,7 @@ from tests.sim import minds, worlds
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+SETUPS = (None, None, Setup(0.05), Setup(0.2, 0.1))
 WORKS = ("drop", "keep", "resume", "migrate")
 PATIENCE = (None, ServiceSpec("deterministic", 0.1), ServiceSpec("exponential", 0.2))
 
@@ -78,12 +80,14 @@ def plain_worlds(draw: st.DrawFn) -> World:
     for i in range(count):
         room = servers[i] + draw(st.sampled_from([0, 2, 10]))
         batching = draw(st.sampled_from([Batching(), Batching(3, 0.05), Batching(2)]))
-        discipline = draw(st.sampled_from(["fifo", "priority"]))
-        nodes.append(
-            worlds.node(
-                i, servers=servers[i], capacity=room, batching=batching, discipline=discipline
-            )
-        )
+        rules: dict[str, Any] = {
+            "discipline": draw(st.sampled_from(["fifo", "priority"])),
+            "batching": batching,
+            "setup": draw(st.sampled_from(SETUPS)),
+        }
+        if draw(st.integers(0, 3)) == 0:
+            rules = {"discipline": "sharing", "job_share": draw(st.sampled_from([1.0, 0.3]))}
+        nodes.append(worlds.node(i, servers=servers[i], capacity=room, **rules))
     made = draw(links(count))
     serving = [i for i in range(count) if servers[i]]
     streams = [
@@ -177,7 +181,8 @@ def check_nodes(record: Record, world: World) -> None:
         started = here & ~np.isnan(table["t_start_s"])
         batches, first = np.unique(table["batch"][started], return_index=True)
         rows = np.flatnonzero(started)[first]
-        assert most(table["t_start_s"][rows], left[rows]) <= node["servers"]
+        shared = world.nodes[node["id"]].discipline == "sharing"
+        assert shared or most(table["t_start_s"][rows], left[rows]) <= node["servers"]
         check_order(table, np.flatnonzero(here), world, node["id"])
         for batch in batches:
             members = table["batch"] == batch
@@ -188,11 +193,16 @@ def check_nodes(record: Record, world: World) -> None:
 def check_order(table: Table, here: np.ndarray, world: World, node: int) -> None:
     """First come, first served; by priority nobody starts while a higher one waits."""
     joined, started = table["t_enqueue_s"][here], table["t_start_s"][here]
-    if world.nodes[node].discipline == "fifo":
+    discipline = world.nodes[node].discipline
+    if discipline == "fifo":
         served = ~np.isnan(started)
         order = np.lexsort((started[served], joined[served]))
         assert (np.diff(started[served][order]) >= 0).all()
-    elif work_of(world, node) != "keep":  # (there, what had started may start again)
+    elif discipline == "sharing" and work_of(world, node) not in {"keep", "resume"}:
+        np.testing.assert_array_equal(joined, started)
+    elif (
+        discipline == "priority" and work_of(world, node) != "keep"
+    ):  # (there, what had started may start again)
         priority = table["priority"][here]
         for start, rank in zip(started, priority, strict=True):
             assert not ((joined <= start) & (started > start) & (priority > rank)).any()
@@ -201,7 +211,7 @@ def check_order(table: Table, here: np.ndarray, world: World, node: int) -> None
 def check_busy(record: Record, world: World) -> None:
     """Without own work of policies a server is busy exactly while it serves.
 
-    Work that a crash has thrown away took server time, too, and is not in the tables.
+    Set-up, and work that a crash has thrown away, take server time, too, and are not in the tables.
     """
     table, left, slots = record.tables["requests"], ends(record, world), record.tables["slots"]
     started = np.flatnonzero(~np.isnan(table["t_start_s"]))
@@ -209,10 +219,14 @@ def check_busy(record: Record, world: World) -> None:
     rows = started[first]
     for node in record.meta["nodes"]:
         mine = rows[table["server"][rows] == node["id"]]
+        total_s = slots["busy_s"][slots["node"] == node["id"]].sum()
+        if world.nodes[node["id"]].discipline == "sharing":
+            assert total_s > np.nansum(table["service_s"][mine]) - 1e-9
+            continue
         spans = zip(table["t_start_s"][mine], left[mine], strict=True)
         busy_s = sum(up_s(record, node["id"], begin, end) for begin, end in spans)
-        total_s = slots["busy_s"][slots["node"] == node["id"]].sum()
-        if work_of(world, node["id"]) in {"keep", "migrate"}:
+        cold = world.nodes[node["id"]].setup is not None
+        if cold or work_of(world, node["id"]) in {"keep", "migrate"}:
             assert total_s > busy_s - 1e-9
         else:
             np.testing.assert_allclose(total_s, busy_s, atol=1e-9)
@@ -253,6 +267,7 @@ def minded_worlds(draw: st.DrawFn) -> World:
                 swap=draw(st.sampled_from(["double-buffer", "stop-the-world"])),
                 batching=draw(st.sampled_from([Batching(), Batching(4, 0.01), Batching(30)])),
                 discipline=draw(st.sampled_from(["fifo", "priority"])),
+                setup=draw(st.sampled_from(SETUPS)),
             )
         )  # fmt: skip
     crashes = tuple(
