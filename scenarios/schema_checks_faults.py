@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scenarios.schema_checks import Check, Finding
+from scenarios.schema_checks_load import islands
 from scenarios.schema_faults import (
     AtLink,
     AtNode,
@@ -152,10 +153,22 @@ def _check_copies(
     if scenario.model is None:
         yield Finding(path, f"{fault.kind} needs a model")
         return
-    bare = [node for node in names.ids(fault.node) if names.group_of[node].experts_from is None]
-    if bare:
-        said = f"{names.name(bare[0])!r} has no other copy of its experts: its group needs"
-        yield Finding((*path, "node"), f"{said} 'experts_from'")
+    place = (*path, "node")
+    if any(names.group_of[node].experts_from for node in names.ids(fault.node)):
+        said = f"has no effect: {fault.node!r} stores no experts, they come from 'experts_from'"
+        yield Finding(place, said, warning=True)
+        return
+    island = islands(scenario, names)
+    stores = [
+        node
+        for node, group in enumerate(names.group_of)
+        if group.servers and group.experts_from is None
+    ]
+    for node in names.ids(fault.node):
+        if not any(other != node and island[other] == island[node] for other in stores):
+            said = "has nowhere to fetch a lost expert from: expected links to another node with"
+            yield Finding(place, f"{names.name(node)!r} {said} servers")
+            return
 
 
 def check_expert_faults(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
@@ -176,5 +189,5 @@ TIMES: tuple[tuple[frozenset[str], Check], ...] = (
 CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"nodes", "topology", "faults"}), check_links),
     (frozenset({"nodes", "faults"}), check_nodes),
-    (frozenset({"nodes", "faults", "model"}), check_mode),
+    (frozenset({"nodes", "topology", "faults", "model"}), check_mode),
 )

@@ -9,11 +9,11 @@ import numpy as np
 
 from sim.brains import Brains
 from sim.clock import EMIT, SLOT, Clock
-from sim.compute.floor import Floor
+from sim.compute.floor import NODE_DOWN, Floor
 from sim.compute.plain import PlainStation
 from sim.compute.stations import build_stations
 from sim.errors import InputError
-from sim.faults import Faults, timetable
+from sim.faults import Faults, Outage, timetable
 from sim.laws import NodeLedger, causality, conservation, link_bytes, stations
 from sim.network.carrier import Carrier
 from sim.network.links import Links
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from sim.arrivals.workload import Workload
     from sim.compute.station import Station
     from sim.config import DispatchSpec, Work, World
-    from sim.faults import Outage
     from sim.parts import Parts
     from sim.ports import Dispatcher, ExpertKey
 
@@ -79,12 +78,12 @@ class Fleet:
         self.limit_s = self.end_s = world.duration_s + world.drain_s
         self.slots_closed = 0
         self._outstanding = self.requests.count
-        self.stations: dict[int, Station] = self._build_stations()
+        self.stations: dict[int, Station] = self._build_stations(outages)
         self.doors = [self._door(n.id) for n in nodes]
         self.meters = {node: SlotMeter(station) for node, station in self.stations.items()}
         self.brains = Brains(self, cache) if self.card is not None else None
 
-    def _build_stations(self) -> dict[int, Station]:
+    def _build_stations(self, outages: Sequence[Outage]) -> dict[int, Station]:
         self._batch_ids = itertools.count()
         floor = Floor(
             clock=self.clock,
@@ -93,7 +92,7 @@ class Fleet:
             ends=self,
             batch_ids=self._batch_ids,
         )
-        return build_stations(self.world, floor)
+        return build_stations(self.world, floor, outages)
 
     def _door(self, node: int) -> Callable[[int, float], None]:
         if node in self.stations:
@@ -226,9 +225,25 @@ class Fleet:
     def crash(self, node: int, now_s: float, work: Work = "drop") -> None:
         """Take a node down: memory and plan are lost, requests as `work` says."""
         self.up[node] = False
-        self.stations[node].crash(now_s)
+        moved = self.stations[node].crash(now_s, work)
         if self.brains is not None:
             self.brains.crash(node, now_s)
+        for rid in moved:
+            self._dispatch_anew(rid, node, now_s)
+
+    def _dispatch_anew(self, rid: int, node: int, now_s: float) -> None:
+        """Send a request on from a node that crashed.
+
+        The choice takes no time: the node that would have to think is down.
+        """
+        if self.view_every_s == 0.0:
+            object.__setattr__(self._view, "t_s", now_s)
+        server = self.dispatcher.choose(node, self._view)
+        if not self.up[server]:
+            self.lose(rid, NODE_DOWN, now_s)
+            return
+        self.requests.server[rid] = server
+        self.transfers.send_up(rid, node, server, now_s)
 
     def life(self, node: int) -> int | None:
         """Return how often a node has crashed so far, None while it is down."""
@@ -238,7 +253,7 @@ class Fleet:
         return station.epoch if station.up else None
 
     def restart(self, node: int, now_s: float) -> None:
-        """Bring a node back, empty; it serves when its start plan is loaded."""
+        """Bring a node back; it serves when its start plan is loaded."""
         self.up[node] = True
         self.stations[node].restart(now_s)
         if self.brains is not None:
@@ -253,14 +268,14 @@ class Fleet:
     ) -> None:
         """Take experts away from a node, or spoil its copies of them."""
         assert self.brains is not None
-        self.brains.lose_experts(node, experts, corrupt, now_s)  # type: ignore[attr-defined]
+        self.brains.lose_experts(node, experts, corrupt, now_s)
 
     def restore_experts(
         self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
     ) -> None:
         """End what `lose_experts` began."""
         assert self.brains is not None
-        self.brains.restore_experts(node, experts, corrupt, now_s)  # type: ignore[attr-defined]
+        self.brains.restore_experts(node, experts, corrupt, now_s)
 
     def mute(self, node: int, now_s: float) -> None:
         """Let dispatchers see a node as it was last heard, and lose its outcomes."""

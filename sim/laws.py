@@ -83,10 +83,11 @@ def stations(ledgers: Sequence[NodeLedger]) -> None:
     """Check L1, L3, L7 and L8 per node."""
     for ledger in ledgers:
         meters, node = ledger.meters, ledger.node
-        if meters.arrived != meters.finished + meters.lost + len(ledger.present):
+        left = meters.finished + meters.lost + meters.moved
+        if meters.arrived != left + len(ledger.present):
             raise LawViolation(
                 f"L1: node {node}: {meters.arrived} arrived, {meters.finished} finished, "
-                f"{meters.lost} lost, {len(ledger.present)} present"
+                f"{meters.lost} lost, {meters.moved} moved, {len(ledger.present)} present"
             )
         if meters.most_running > ledger.servers:
             raise LawViolation(f"L3: node {node} ran {meters.most_running} of {ledger.servers}")

@@ -1,5 +1,7 @@
 """A station without batches, plans and own work: the short way of `model: none`.
 
+Crashes drop what is there: nobody comes back to a server that served them before.
+
 What happens is what `Station` with batches of one would do; services start inside the event that
 lets them instead of by an alarm of their own. Columns that need no clock are filled in afterwards
 (`Requests.fill_plain`).
@@ -16,7 +18,7 @@ from sim.compute.station import Station
 
 if TYPE_CHECKING:
     from sim.compute.waiting import Line
-    from sim.config import NodeSpec
+    from sim.config import NodeSpec, Work
 
 
 class PlainStation(Station):
@@ -83,9 +85,12 @@ class PlainStation(Station):
         """Return the requests in the system: running ones, then the queue."""
         return [*self._serving, *self._waiting]
 
-    def _forget(self) -> None:
+    def _empty(self, work: Work, now_s: float) -> list[int]:
+        gone = self.present()
         self._serving.clear()
         self._waiting.clear()
+        self._leave(sorted(gone), NODE_DOWN, now_s)
+        return []
 
 
 class ImpatientStation(PlainStation):

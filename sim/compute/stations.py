@@ -10,8 +10,11 @@ from sim.compute.station import Station
 from sim.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.compute.floor import Batch, Floor
     from sim.config import NodeSpec, World
+    from sim.faults import Outage
     from sim.request import Requests
 
 
@@ -32,29 +35,36 @@ class DrawnService:
         """Serve for the drawn time."""
         ids, draw_s = batch.ids, self.draw_s
         service_s = draw_s[ids[0]] if len(ids) == 1 else max(draw_s[rid] for rid in ids)
-        batch.service_s, batch.stall_s = service_s, 0.0
-        self.clock.at(now_s + service_s, END, ids[0], self.station.finish, batch)
+        batch.service_s, batch.due_s = service_s, now_s + service_s
+        self.clock.at(batch.due_s, END, ids[0], self.station.finish, batch)
 
     def end(self, batch: Batch, now_s: float) -> None:
         """Free nothing."""
 
 
-def build_stations(world: World, floor: Floor) -> dict[int, Station]:
+def build_stations(world: World, floor: Floor, outages: Sequence[Outage]) -> dict[int, Station]:
     """Build the stations of all nodes with servers; with a model they still lack their service.
 
     Args:
         world: The run.
         floor: What all stations share.
+        outages: Its faults.
 
     Raises:
         InputError: Rules of a node exclude each other.
     """
-    return {node.id: _station(world, floor, node) for node in world.nodes if node.servers}
+    _check_faults(world)
+    spared = [o.target for o in outages if o.kind == "node-crash" and o.spec.work != "drop"]
+    stations: dict[int, Station] = {}
+    for node in world.nodes:
+        if node.servers:
+            _check(world, node)
+            stations[node.id] = _station(world, floor, node, comes_back=node.id in spared)
+    return stations
 
 
-def _station(world: World, floor: Floor, node: NodeSpec) -> Station:
-    _check(world, node)
-    if _is_plain(world, node):
+def _station(world: World, floor: Floor, node: NodeSpec, *, comes_back: bool) -> Station:
+    if _is_plain(world, node) and not comes_back:
         return (ImpatientStation if floor.impatient else PlainStation)(floor, node)
     station = Station(floor, node)
     if world.model is None:
@@ -66,6 +76,15 @@ def _is_plain(world: World, node: NodeSpec) -> bool:
     """Tell whether the short way (`PlainStation`) does for a node."""
     simple = node.discipline == "fifo" and node.batching.max_size == 1
     return world.model is None and simple
+
+
+def _check_faults(world: World) -> None:
+    for index, fault in enumerate(world.faults):
+        if fault.work == "resume" and world.model is not None:
+            raise InputError(
+                f"faults.{index}.work: expected drop, keep or migrate with a model, found resume: "
+                "a node's memory is lost in a crash, and batches with it"
+            )
 
 
 def _check(world: World, node: NodeSpec) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sim.arrivals.workload import draw_workload
 from sim.config import (
     ArrivalSpec,
     Batching,
@@ -24,10 +25,14 @@ from sim.config import (
     ServiceSpec,
     World,
 )
-from sim.records import DROPS, FAULTS, MEMORY, RESIDENCY, Record
+from sim.records import DROPS, FAULTS, MEMORY, RESIDENCY, Record, Table
 from tests.sim import minds, worlds
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+WORKS = ("drop", "keep", "resume", "migrate")
+PATIENCE = (None, ServiceSpec("deterministic", 0.1), ServiceSpec("exponential", 0.2))
 
 
 @st.composite
@@ -51,14 +56,16 @@ def links(draw: st.DrawFn, nodes: int) -> tuple[LinkSpec, ...]:
 @st.composite
 def faults(draw: st.DrawFn, servers: list[int], count: int) -> tuple[FaultSpec, ...]:
     found: list[FaultSpec] = []
+    works = [draw(st.sampled_from(WORKS)) for _ in servers]
     for _ in range(draw(st.integers(0, 3))):
         kind = draw(st.sampled_from(["node-crash", "link-down"] if count else ["node-crash"]))
         target = draw(st.sampled_from(servers if kind == "node-crash" else range(count)))
+        work = works[servers.index(target)] if kind == "node-crash" else "drop"
         if draw(st.booleans()):
-            found.append(FaultSpec(kind, target, mtbf_s=1.0, mttr_s=0.5))
+            found.append(FaultSpec(kind, target, mtbf_s=1.0, mttr_s=0.5, work=work))
         else:
             at_s, for_s = draw(st.sampled_from([0.0, 1.0, 2.5])), draw(st.sampled_from([0.5, 9.0]))
-            found.append(FaultSpec(kind, target, at_s, for_s))
+            found.append(FaultSpec(kind, target, at_s, for_s, work=work))
     return tuple(found)
 
 
@@ -71,12 +78,19 @@ def plain_worlds(draw: st.DrawFn) -> World:
     for i in range(count):
         room = servers[i] + draw(st.sampled_from([0, 2, 10]))
         batching = draw(st.sampled_from([Batching(), Batching(3, 0.05), Batching(2)]))
-        nodes.append(worlds.node(i, servers=servers[i], capacity=room, batching=batching))
+        discipline = draw(st.sampled_from(["fifo", "priority"]))
+        nodes.append(
+            worlds.node(
+                i, servers=servers[i], capacity=room, batching=batching, discipline=discipline
+            )
+        )
     made = draw(links(count))
     serving = [i for i in range(count) if servers[i]]
     streams = [
         worlds.stream(i, i, ArrivalSpec("poisson", draw(st.sampled_from([3.0, 30.0]))),
-                      up_bytes=2e3, down_bytes=1e3)
+                      up_bytes=2e3, down_bytes=1e3, priority=draw(st.integers(0, 2)),
+                      patience=draw(st.sampled_from(PATIENCE)), deadline_s=0.3,
+                      late=draw(st.sampled_from(["serve", "drop"])))
         for i in range(count)
     ]  # fmt: skip
     law = draw(st.sampled_from(["exponential", "deterministic"]))
@@ -90,17 +104,33 @@ def plain_worlds(draw: st.DrawFn) -> World:
     )  # fmt: skip
 
 
-def ends(record: Record) -> np.ndarray:
-    """Return when each request left its server: finish, or the crash that took it, or the end."""
+def ends(record: Record, world: World) -> np.ndarray:
+    """Return when each request left its server: finish, crash, end of patience, or the end."""
     table, faults = record.tables["requests"], record.tables["faults"]
     left = np.where(np.isnan(table["t_finish_s"]), np.inf, table["t_finish_s"])
     for t_s, kind, target in zip(faults["t_s"], faults["kind"], faults["target"], strict=True):
-        if FAULTS[kind] == "node-crash":
+        if FAULTS[kind] == "node-crash" and work_of(world, target) == "drop":
             taken = (table["server"] == target) & (table["t_enqueue_s"] <= t_s) & (left > t_s)
             left[taken & (table["drop"] == DROPS.index("node_down"))] = t_s
     dropped = table["drop"] == DROPS.index("memory")
     left[dropped] = table["t_enqueue_s"][dropped]  # (at its turn, which no column tells)
+    gone = np.isin(table["drop"], [DROPS.index("patience"), DROPS.index("deadline")])
+    left[gone] = give_up_s(record, world)[gone]  # (or later, at the crash that took its server)
     return np.minimum(left, record.meta["end_s"])
+
+
+def give_up_s(record: Record, world: World) -> np.ndarray:
+    """Return until when each request waits where it joined."""
+    sizes = minds.Varied().card.pool_sizes if world.model else None
+    drawn = draw_workload(world, sizes)
+    assert drawn.digest == record.workload_digest
+    return np.minimum(record.tables["requests"]["t_enqueue_s"] + drawn.patience_s, drawn.expires_s)
+
+
+def work_of(world: World, node: int) -> str:
+    """Return what crashes of a node do to its requests."""
+    works = [f.work for f in world.faults if f.kind == "node-crash" and f.target == node]
+    return works[0] if works else "none"
 
 
 def most(begin: np.ndarray, end: np.ndarray) -> int:
@@ -138,8 +168,8 @@ def check_stamps(record: Record) -> None:
     np.testing.assert_allclose(spent, (table["service_s"] + table["stall_s"])[done], atol=1e-9)
 
 
-def check_nodes(record: Record) -> None:
-    table, left = record.tables["requests"], ends(record)
+def check_nodes(record: Record, world: World) -> None:
+    table, left = record.tables["requests"], ends(record, world)
     for node in record.meta["nodes"]:
         here = (table["server"] == node["id"]) & ~np.isnan(table["t_enqueue_s"])
         inside = most(table["t_enqueue_s"][here], left[here])
@@ -148,25 +178,53 @@ def check_nodes(record: Record) -> None:
         batches, first = np.unique(table["batch"][started], return_index=True)
         rows = np.flatnonzero(started)[first]
         assert most(table["t_start_s"][rows], left[rows]) <= node["servers"]
-        order = np.lexsort((table["t_start_s"][started], table["t_enqueue_s"][started]))
-        assert (np.diff(table["t_start_s"][started][order]) >= 0).all()  # first come, first served
+        check_order(table, np.flatnonzero(here), world, node["id"])
         for batch in batches:
             members = table["batch"] == batch
             assert (table["batch_size"][members] == members.sum()).all()
             assert len(np.unique(table["t_start_s"][members])) == 1
 
 
-def check_busy(record: Record) -> None:
-    """Without own work of policies a server is busy exactly while it serves."""
-    table, left, slots = record.tables["requests"], ends(record), record.tables["slots"]
+def check_order(table: Table, here: np.ndarray, world: World, node: int) -> None:
+    """First come, first served; by priority nobody starts while a higher one waits."""
+    joined, started = table["t_enqueue_s"][here], table["t_start_s"][here]
+    if world.nodes[node].discipline == "fifo":
+        served = ~np.isnan(started)
+        order = np.lexsort((started[served], joined[served]))
+        assert (np.diff(started[served][order]) >= 0).all()
+    elif work_of(world, node) != "keep":  # (there, what had started may start again)
+        priority = table["priority"][here]
+        for start, rank in zip(started, priority, strict=True):
+            assert not ((joined <= start) & (started > start) & (priority > rank)).any()
+
+
+def check_busy(record: Record, world: World) -> None:
+    """Without own work of policies a server is busy exactly while it serves.
+
+    Work that a crash has thrown away took server time, too, and is not in the tables.
+    """
+    table, left, slots = record.tables["requests"], ends(record, world), record.tables["slots"]
     started = np.flatnonzero(~np.isnan(table["t_start_s"]))
     _, first = np.unique(table["batch"][started], return_index=True)
     rows = started[first]
     for node in record.meta["nodes"]:
         mine = rows[table["server"][rows] == node["id"]]
-        busy_s = (left[mine] - table["t_start_s"][mine]).sum()
+        spans = zip(table["t_start_s"][mine], left[mine], strict=True)
+        busy_s = sum(up_s(record, node["id"], begin, end) for begin, end in spans)
         total_s = slots["busy_s"][slots["node"] == node["id"]].sum()
-        np.testing.assert_allclose(total_s, busy_s, atol=1e-9)
+        if work_of(world, node["id"]) in {"keep", "migrate"}:
+            assert total_s > busy_s - 1e-9
+        else:
+            np.testing.assert_allclose(total_s, busy_s, atol=1e-9)
+
+
+def up_s(record: Record, node: int, begin: float, end: float) -> float:
+    """Return how long a node was up within a span."""
+    faults = record.tables["faults"]
+    mine = [FAULTS[k].startswith("node") and t == node
+            for k, t in zip(faults["kind"], faults["target"], strict=True)]  # fmt: skip
+    bounds = [begin, *np.clip(faults["t_s"][mine], begin, end), end]
+    return sum(b - a for a, b in list(pairwise(bounds))[::2])
 
 
 @QUICK
@@ -175,8 +233,8 @@ def test_the_laws_hold_without_a_model(world: World) -> None:
     record = worlds.run(world)
     check_ends(record)
     check_stamps(record)
-    check_nodes(record)
-    check_busy(record)
+    check_nodes(record, world)
+    check_busy(record, world)
 
 
 @st.composite
@@ -194,14 +252,20 @@ def minded_worlds(draw: st.DrawFn) -> World:
                 cache=draw(st.sampled_from(["all", "lru"])),
                 swap=draw(st.sampled_from(["double-buffer", "stop-the-world"])),
                 batching=draw(st.sampled_from([Batching(), Batching(4, 0.01), Batching(30)])),
+                discipline=draw(st.sampled_from(["fifo", "priority"])),
             )
         )  # fmt: skip
     crashes = tuple(
-        FaultSpec("node-crash", i, mtbf_s=2.0, mttr_s=0.3)
+        FaultSpec("node-crash", i, mtbf_s=2.0, mttr_s=0.3,
+                  work=draw(st.sampled_from(["drop", "keep", "migrate"])))
         for i in range(count)
         if draw(st.booleans())
-    )
-    streams = [minds.poisson(draw(st.sampled_from([5.0, 60.0])), at=i) for i in range(count)]
+    )  # fmt: skip
+    streams = [
+        minds.poisson(draw(st.sampled_from([5.0, 60.0])), at=i, deadline_s=0.1, priority=i,
+                      late=draw(st.sampled_from(["serve", "drop"])))
+        for i in range(count)
+    ]  # fmt: skip
     links = [link for i in range(count - 1) for link in worlds.both_ways(i, i + 1, 2 * i)]
     cuts = tuple(
         FaultSpec("link-down", link.id, mtbf_s=1.0, mttr_s=0.3)
@@ -212,6 +276,7 @@ def minded_worlds(draw: st.DrawFn) -> World:
     return minds.world(
         nodes, streams, duration_s=4.0, seed=draw(st.integers(0, 99)),
         drain_s=draw(st.sampled_from([0.0, 5.0])), slot_s=draw(st.sampled_from([0.25, 1.0])),
+        dispatch=DispatchSpec(draw(st.sampled_from(["local", "least-loaded"]))),
         faults=crashes + cuts, decision_delay_slots=draw(st.integers(0, 2)), links=tuple(links),
         feedback=FeedbackSpec(
             draw(st.sampled_from([0.0, 0.4])), draw(st.sampled_from([0.5, 1.0])), via, 1e4, 1e2
@@ -283,7 +348,7 @@ def test_the_laws_hold_with_a_model(world: World) -> None:
     seen = minds.run(world, PolicySpec("listener", "listener"), minds.Varied())
     check_ends(seen.record)
     check_stamps(seen.record)
-    check_nodes(seen.record)
+    check_nodes(seen.record, world)
     check_plans(seen.record)
     check_nothing_is_stuck(seen.record)
     check_memory(seen.record)

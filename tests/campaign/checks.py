@@ -1,0 +1,237 @@
+"""What must hold after any run, read from its tables alone: beside the laws that `simulate` checks.
+
+Every check raises AssertionError with what it found.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from sim.config import World
+from sim.faults import SINGLE_KINDS, timetable
+from sim.records import DROPS, FAULTS, Record
+from tests.agents.hosting.tiny import routers_of
+from tests.campaign.draws import DRAIN_S
+from tests.laws import test_laws as laws
+from tests.sim import minds
+
+STAMPS = ("emit", "dispatch", "enqueue", "start", "finish", "return")
+AWARE = ("least-loaded", "power-of-two", "random", "round-robin")  # all but `local` skip nodes down
+
+
+def check(world: World, record: Record, seen: minds.Seen | None) -> None:
+    """Check one run.
+
+    Args:
+        world: What ran.
+        record: What it left.
+        seen: Its hosts, if it has a model.
+    """
+    laws.check_ends(record)
+    stamps(world, record)
+    reasons(world, record)
+    rooms(world, record)
+    order(world, record)
+    numbers(world, record)
+    outages(record)
+    detection(world, record)
+    drained(world, record)
+    if seen is not None:
+        minded(world, seen)
+
+
+def works(world: World) -> set[str]:
+    """Return what crashes do to requests in this world."""
+    return {fault.work for fault in world.faults if fault.kind == "node-crash"}
+
+
+# --- requests
+
+
+def stamps(world: World, record: Record) -> None:
+    """Stamps rise, none is left out, and service lasted as long as it is said to have."""
+    table = record.tables["requests"]
+    columns = [table[f"t_{name}_s"] for name in STAMPS]
+    for early, late in pairwise(columns):
+        assert not (late < early).any(), "a stamp went back"
+        assert not (np.isnan(early) & ~np.isnan(late)).any(), "a stage is left out"
+    assert np.nanmax(np.concatenate([*columns, [0.0]])) <= record.meta["end_s"]
+    done = ~np.isnan(table["t_finish_s"])
+    for column in ("service_s", "stall_s"):
+        assert (table[column][done] >= 0.0).all(), f"{column} below 0 or missing"
+    sharing = [n.discipline == "sharing" for n in world.nodes]
+    whole = done & ~np.array([*sharing, False])[table["server"]]
+    if not works(world) & {"resume"}:
+        spent = (table["t_finish_s"] - table["t_start_s"])[whole]
+        told = (table["service_s"] + table["stall_s"])[whole]
+        np.testing.assert_allclose(spent, told, atol=1e-9)
+
+
+def reasons(world: World, record: Record) -> None:
+    """A drop has a reason that this world has, at a stage where it can happen."""
+    table, kinds = record.tables["requests"], {fault.kind for fault in world.faults}
+    lossy = any(link.loss > 0.0 for link in world.links) or "link-lossy" in kinds
+    possible = {
+        "queue_full": any(n.servers and n.capacity < inf for n in world.nodes),
+        "node_down": "node-crash" in kinds,
+        "link_down": "link-down" in kinds,
+        "no_route": "link-down" in kinds,
+        "memory": world.model is not None,
+        "loss": lossy,
+        "patience": any(s.patience is not None for s in world.streams),
+        "deadline": any(s.late == "drop" for s in world.streams),
+    }
+    for code, reason in enumerate(DROPS):
+        mine = table["drop"] == code
+        assert possible[reason] or not mine.any(), f"{reason} in a world that has none"
+        assert np.isnan(table["t_return_s"][mine]).all(), f"{reason} of a request that returned"
+        if reason in {"queue_full", "patience", "deadline"}:
+            assert np.isnan(table["t_finish_s"][mine]).all(), (
+                f"{reason} of a request that was served"
+            )
+
+
+# --- nodes
+
+
+def left_s(world: World, record: Record) -> np.ndarray:
+    """Return when each request left its server at the latest that its row allows."""
+    left: np.ndarray = laws.ends(record)
+    return left
+
+
+def rooms(world: World, record: Record) -> None:
+    """No node holds more than its capacity, or runs more batches than it has servers."""
+    table = record.tables["requests"]
+    unknown = np.isin(table["drop"], [DROPS.index("patience"), DROPS.index("deadline")])
+    if unknown.any() or works(world) - {"drop"}:
+        return  # when they left is in no column; the station's own laws L1, L3 and L8 hold
+    left = left_s(world, record)
+    for node in world.nodes:
+        here = (table["server"] == node.id) & ~np.isnan(table["t_enqueue_s"])
+        inside = laws.most(table["t_enqueue_s"][here], left[here])
+        assert inside <= node.capacity, f"node {node.id} held {inside}"
+        started = np.flatnonzero(here & ~np.isnan(table["t_start_s"]))
+        if node.discipline == "sharing":
+            continue
+        _, first = np.unique(table["batch"][started], return_index=True)
+        rows = started[first]
+        running = laws.most(table["t_start_s"][rows], left[rows])
+        assert running <= node.servers, f"node {node.id} ran {running}"
+
+
+def order(world: World, record: Record) -> None:
+    """Within a priority, first come is first served; a batch is one start of so many requests."""
+    table = record.tables["requests"]
+    if works(world) - {"drop"}:
+        return
+    for node in world.nodes:
+        here = np.flatnonzero((table["server"] == node.id) & ~np.isnan(table["t_start_s"]))
+        for batch in np.unique(table["batch"][here]):
+            members = table["batch"] == batch
+            assert (table["batch_size"][members] == members.sum()).all(), f"size of batch {batch}"
+            assert len(np.unique(table["t_start_s"][members])) == 1, f"starts of batch {batch}"
+        ranks = table["priority"][here] if node.discipline == "priority" else np.zeros(len(here))
+        for rank in np.unique(ranks):
+            rows = here[ranks == rank]
+            by_turn = rows[np.lexsort((table["t_start_s"][rows], table["t_enqueue_s"][rows]))]
+            assert (np.diff(table["t_start_s"][by_turn]) >= 0).all(), f"turns at node {node.id}"
+
+
+def numbers(world: World, record: Record) -> None:
+    """No number of any table is impossible."""
+    slots, links = record.tables["slots"], record.tables["links"]
+    servers = np.array([n.servers for n in world.nodes])[slots["node"]]
+    assert (slots["busy_s"] >= -1e-9).all()
+    assert (slots["busy_s"] <= servers * world.slot_s + 1e-9).all()
+    assert (slots["energy_j"] >= 0.0).all()
+    assert (slots["served"] >= 0).all()
+    for column in ("sent_bytes", "busy_s", "lost"):
+        assert ((links[column] >= 0) & np.isfinite(links[column])).all(), f"links.{column}"
+
+
+# --- faults
+
+
+def outages(record: Record) -> None:
+    """Faults that hold or do not take turns with their ends; of the others none ends unbegun."""
+    table = record.tables["faults"]
+    assert (np.diff(table["t_s"]) >= 0.0).all()
+    depth: dict[tuple[str, int], int] = {}
+    for code, target in zip(table["kind"].tolist(), table["target"].tolist(), strict=True):
+        kind, step = FAULTS[code - code % 2], 1 - 2 * (code % 2)
+        depth[kind, target] = depth.get((kind, target), 0) + step
+        most = 1 if kind in SINGLE_KINDS else inf
+        assert 0 <= depth[kind, target] <= most, f"{kind} of {target}"
+
+
+def detection(world: World, record: Record) -> None:
+    """Once a dated view shows a node down, nobody sends a request there while another is up."""
+    every_s = world.dispatch.view_every_s
+    mute = any(fault.kind == "telemetry-loss" for fault in world.faults)
+    migrates = "migrate" in works(world)
+    if not every_s or mute or migrates or world.dispatch.kind not in AWARE:
+        return
+    table = record.tables["requests"]
+    down = down_times(record)
+    views = np.floor(table["t_emit_s"] / every_s) * every_s
+    serving = [n.id for n in world.nodes if n.servers]
+    for rid, view_s in enumerate(views.tolist()):
+        if table["t_emit_s"][rid] <= view_s + 1e-9:
+            continue  # at the refresh itself, by rounding
+        shown = [node for node in serving if any(a <= view_s < b for a, b in down.get(node, ()))]
+        if len(shown) < len(serving):
+            assert table["server"][rid] not in shown, f"request {rid} went to a node seen down"
+
+
+def down_times(record: Record) -> dict[int, list[tuple[float, float]]]:
+    """Return by node when it was down."""
+    table = record.tables["faults"]
+    down: dict[int, list[tuple[float, float]]] = {}
+    for t_s, code, target in zip(
+        *(table[c].tolist() for c in ("t_s", "kind", "target")), strict=True
+    ):
+        if FAULTS[code] == "node-crash":
+            down.setdefault(target, []).append((t_s, inf))
+        elif FAULTS[code] == "node-restart":
+            down[target][-1] = (down[target][-1][0], t_s)
+    return down
+
+
+def calm(world: World) -> bool:
+    """Tell whether all faults end before the arrivals do, and the drain is long."""
+    over = all(outage.until_s <= world.duration_s for outage in timetable(world))
+    return over and world.drain_s >= DRAIN_S
+
+
+def drained(world: World, record: Record) -> None:
+    """After the last fault all queues drain: every request came to its end."""
+    if calm(world):
+        stuck = record.meta["laws"]["in_flight"]
+        assert stuck == 0, f"{stuck} requests never came to their end"
+        assert record.meta["end_s"] < world.duration_s + world.drain_s, "the run did not end"
+
+
+# --- models
+
+
+def minded(world: World, seen: minds.Seen) -> None:
+    """Check plans, memory, audits, and that routers heard nothing but rewards."""
+    record = seen.record
+    laws.check_plans(record)
+    laws.check_memory(record)
+    laws.check_experts(record)
+    laws.check_audits(seen, world)
+    heard = [b for host in seen.hosts for router in routers_of(host) for b in router.learned]
+    for block in heard:
+        assert ((block.reward >= 0.0) & (block.reward <= 1.0)).all(), "a router heard no reward"
+        assert (block.count >= 0.0).all()
+    odd = [f for f in world.faults if f.kind == "feedback-spoiled" and not 0.0 <= f.value <= 1.0]
+    told: list[dict[str, Any]] = record.meta["refused_rewards"]
+    assert odd or not told, "rewards were refused that nothing spoiled"
+    lines = [note for note in record.meta["notes"] if ": reward " in note]
+    assert len(lines) == len(told)
