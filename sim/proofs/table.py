@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.errors import UnknownName
-from sim.proofs import disciplines, networks, peer, queues, stations, unsteady
+from sim.proofs import disciplines, networks, peer, queues, unsteady
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
