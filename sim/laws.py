@@ -89,7 +89,7 @@ def stations(ledgers: Sequence[NodeLedger]) -> None:
                 f"L1: node {node}: {meters.arrived} arrived, {meters.finished} finished, "
                 f"{meters.lost} lost, {meters.moved} moved, {len(ledger.present)} present"
             )
-        if meters.most_running > ledger.servers:
+        if meters.most_running > ledger.servers * (1.0 + _REL):
             raise LawViolation(f"L3: node {node} ran {meters.most_running} of {ledger.servers}")
         _close(f"L8 Little: node {node}", meters.area, meters.stays_s + ledger.stays_open_s)
         done_s = meters.job_s + meters.job_lost_s + ledger.open_s

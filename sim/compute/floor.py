@@ -91,7 +91,7 @@ class Meters:
     up_area_s: float = 0.0
     up_s: float = 0.0
     queue_max: int = 0
-    most_running: int = 0
+    most_running: float = 0  # most servers in use
     arrived: int = 0
     finished: int = 0
     lost: int = 0

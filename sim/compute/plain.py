@@ -52,7 +52,7 @@ class PlainStation(Station):
         if number > meters.queue_max:  # noqa: PLR1730  (a call of max takes longer)
             meters.queue_max = number
         if self.free:
-            self._take_server(now_s)
+            self._occupy(now_s)
             self._serve(rid, now_s)
         else:
             self._waiting.append(rid)

@@ -118,20 +118,28 @@ class Station:
             self._start_ready(now_s)
 
     def _start_ready(self, now_s: float) -> None:
-        while self.free:
+        while self.free and (self._jobs or self._ready(now_s)) and self._may_work(now_s):
             if self._jobs:
                 self._start_job(self._jobs.popleft(), now_s)
                 continue
-            waiting = len(self._queue)
-            if not waiting or self.blocked or self._must_wait(waiting, now_s):
-                return
-            size = self.service.admit(min(waiting, self.max_size), now_s)
-            if size == 0:
-                if self._running:
-                    return  # their end frees memory and wakes this station
+            size = self.service.admit(min(len(self._queue), self.max_size), now_s)
+            if size:
+                self._start_batch(size, now_s)
+            elif self._running:
+                return  # their end frees memory and wakes this station
+            else:
                 self._leave([self._queue.popleft()], MEMORY_FULL, now_s)
-                continue
-            self._start_batch(size, now_s)
+
+    def _ready(self, now_s: float) -> int:
+        """Return how many requests wait for nothing but a server."""
+        waiting = len(self._queue)
+        if not waiting or self.blocked or self._must_wait(waiting, now_s):
+            return 0
+        return waiting
+
+    def _may_work(self, now_s: float) -> bool:
+        """Tell whether a free server can begin at once."""
+        return True
 
     def _must_wait(self, waiting: int, now_s: float) -> bool:
         if waiting >= self.max_size or self.max_wait_s == 0.0:
@@ -157,12 +165,19 @@ class Station:
         self.service.begin(batch, now_s)
 
     def _take_server(self, now_s: float) -> None:
+        self._occupy(now_s)
+
+    def _occupy(self, now_s: float) -> None:
         self._busy(now_s)
         self.free -= 1
         busy = self.servers - self.free
         self.meters.most_running = max(self.meters.most_running, busy)
         if self.free < 0:
             raise LawViolation(f"L3 capacity: node {self.node} runs {busy} of {self.servers}")
+
+    def _release(self, now_s: float) -> None:
+        self._busy(now_s)
+        self.free += 1
 
     def _busy(self, now_s: float) -> None:
         meters = self.meters
@@ -176,8 +191,7 @@ class Station:
         if batch.epoch != self.epoch:
             return
         del self._running[batch.id]
-        self._busy(now_s)
-        self.free += 1
+        self._release(now_s)
         self.service.end(batch, now_s)
         requests, meters = self.requests, self.meters
         for rid in batch.ids:
@@ -199,7 +213,7 @@ class Station:
             self.ends.lose(rid, reason, now_s)
 
     def _depart(self, ids: list[int], now_s: float) -> None:
-        """Count out requests that leave unserved."""
+        """Count out requests."""
         for rid in ids:
             self.meters.stays_s += now_s - self.requests.t_enqueue_s[rid]
         self._count(self.in_system[self.node] - len(ids), now_s)
@@ -243,8 +257,7 @@ class Station:
             return  # `crash` has counted it
         self._working_s -= job.work_s
         self.meters.job_s += job.work_s
-        self._busy(now_s)
-        self.free += 1
+        self._release(now_s)
         job.done(now_s)
         self.wake(now_s)
 
@@ -260,17 +273,21 @@ class Station:
         Returns:
             Requests that left, to be dispatched anew.
         """
-        self._busy(now_s)
-        self.meters.up_area_s += now_s - self.meters.up_s
-        self.up, self._open, self._down_s = False, work in {"keep", "resume"}, now_s
-        self.servers = self.free = 0
-        self.epoch += 1
+        self._go_down(now_s)
+        self._open = work in {"keep", "resume"}
         self.meters.job_lost_s += self.open_job_s()
         self._working_s = 0.0
         self._jobs.clear()
         if work == "keep":
             self._put_back(now_s)
         return [] if self._open else self._empty(work, now_s)
+
+    def _go_down(self, now_s: float) -> None:
+        self._busy(now_s)
+        self.meters.up_area_s += now_s - self.meters.up_s
+        self.up, self._down_s = False, now_s
+        self.servers = self.free = 0
+        self.epoch += 1
 
     def _put_back(self, now_s: float) -> None:
         """Let what runs wait again, ahead of the queue, as if it had never started."""
@@ -324,7 +341,7 @@ class Station:
                 stall_s=batch.stall_s + (now_s - self._down_s),
                 due_s=now_s + (batch.due_s - self._down_s),
             )
-            self._take_server(now_s)
+            self._occupy(now_s)
             self.clock.at(again.due_s, END, again.ids[0], self.finish, again)
 
     def settle(self, now_s: float) -> Meters:

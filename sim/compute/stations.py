@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from sim.clock import END, Clock
 from sim.compute.plain import ImpatientStation, PlainStation
+from sim.compute.setup import ColdStation
+from sim.compute.sharing import SharingStation
 from sim.compute.station import Station
 from sim.errors import InputError
 
@@ -66,7 +68,10 @@ def build_stations(world: World, floor: Floor, outages: Sequence[Outage]) -> dic
 def _station(world: World, floor: Floor, node: NodeSpec, *, comes_back: bool) -> Station:
     if _is_plain(world, node) and not comes_back:
         return (ImpatientStation if floor.impatient else PlainStation)(floor, node)
-    station = Station(floor, node)
+    if node.discipline == "sharing":
+        return SharingStation(floor, node)
+    setup = node.setup
+    station = Station(floor, node) if setup is None else ColdStation(floor, node, setup)
     if world.model is None:
         station.service = DrawnService(floor.clock, station, floor.requests)
     return station
@@ -74,7 +79,7 @@ def _station(world: World, floor: Floor, node: NodeSpec, *, comes_back: bool) ->
 
 def _is_plain(world: World, node: NodeSpec) -> bool:
     """Tell whether the short way (`PlainStation`) does for a node."""
-    simple = node.discipline == "fifo" and node.batching.max_size == 1
+    simple = node.discipline == "fifo" and node.batching.max_size == 1 and node.setup is None
     return world.model is None and simple
 
 
@@ -88,5 +93,22 @@ def _check_faults(world: World) -> None:
 
 
 def _check(world: World, node: NodeSpec) -> None:
-    if node.discipline == "sharing":
-        raise InputError(f"nodes.{node.id}.discipline: sharing is not known")
+    where, setup = f"nodes.{node.id}", node.setup
+    if setup is not None and not (setup.time_s >= 0.0 and setup.keep_s >= 0.0):
+        raise InputError(f"{where}.setup: expected times >= 0, found {setup}")
+    if node.discipline != "sharing":
+        if node.job_share != 1.0:
+            raise InputError(f"{where}.job_share: expected `discipline: sharing` with it")
+        return
+    if not 0.0 < node.job_share <= 1.0:
+        raise InputError(f"{where}.job_share: expected above 0, at most 1, found {node.job_share}")
+    wrong = {
+        "a model": world.model is not None,
+        "batches": node.batching.max_size > 1,
+        "set-up": setup is not None,
+    }
+    if found := [word for word, is_so in wrong.items() if is_so]:
+        raise InputError(
+            f"{where}.discipline: sharing serves single requests of `model: none` on warm servers, "
+            f"found {', '.join(found)}; choose fifo or priority"
+        )

@@ -19,6 +19,7 @@ from sim.compute.hardware import HARDWARE
 from sim.config import ArrivalSpec, MixSpec, NodeSpec, ServiceSpec, StreamSpec, World
 from sim.errors import SimError
 from sim.proofs.forms_general import second_moment
+from sim.proofs.verdict import Result, count, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 Run: TypeAlias = "Callable[[World], Record]"
 
+EXPONENTIAL = ServiceSpec("exponential", 1.0)
 _BOX = HARDWARE["jetson-orin-nano"]  # without a model only its name matters
 _LAGS = 2  # of products of inputs among the controls
 _SURE = 7.0  # standard deviations by which a run is longer than its sample needs
@@ -213,3 +215,14 @@ def observe(run: Run, kinds: tuple[Kind, ...], size: Size, seed: int, **node: An
 def finite(values: FloatArray) -> FloatArray:
     """Return the values with zero for those that never happened."""
     return np.where(np.isfinite(values), values, 0.0)
+
+
+def wait(seen: Seen, check: str, expected: float, kind: int = 0) -> Result:
+    """Judge the mean wait of a kind of requests."""
+    return mean(seen, check, expected, seen.wait_s(kind))
+
+
+def mean(seen: Seen, check: str, expected: float, values: AnyArray) -> Result:
+    """Judge the mean of values of sampled requests, (copies, kept)."""
+    note = f"{count(seen.size.requests)} requests"
+    return judge(check, expected, values.mean(axis=1), seen.controls(), note)

@@ -12,6 +12,7 @@ that is compared.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -19,25 +20,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.arrivals.workload import draw_workload
-from sim.config import (
-    ArrivalSpec,
-    DispatchSpec,
-    FaultSpec,
-    LinkSpec,
-    MixSpec,
-    ServiceSpec,
-    StreamSpec,
-    World,
-)
-from sim.proofs.farms import Kind, Size, box, farm, observe
+from sim.config import ArrivalSpec, FaultSpec, ServiceSpec
+from sim.proofs.farms import Kind, Size, farm, observe
 from sim.proofs.forms_modulated import generator, mean_rate
+from sim.proofs.networks import dealt
 from sim.proofs.proof import Proof
-from sim.proofs.verdict import Result, compare, estimate, exact, skipped
+from sim.proofs.verdict import Estimate, Result, compare, count, estimate, exact, skipped
 from sim.records import DROPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sim.config import Work, World
     from sim.proofs.peer_ciw import Answer, Desk
     from sim.proofs.proof import Checks, Lab
     from sim.records import Table
@@ -82,14 +76,19 @@ def _replayed(world: World, table: Table, desks: Sequence[Desk], **more: Any) ->
     return replay(Script(**{**given, **more}), desks)
 
 
-def _station(check: str, kinds: tuple[Kind, ...], desk: Callable[[], Desk], **node: Any) -> Checks:
-    """Return the checks of one station that both libraries run."""
+def _station(
+    kinds: tuple[Kind, ...], desk: Callable[[], Desk], **node: Any
+) -> Callable[[str], Checks]:
+    """Return what makes the checks of one station that both libraries run."""
 
-    def checks(lab: Lab) -> Sequence[Result]:
-        world = farm(kinds, Size(copies=1, keep=_REQUESTS, skip=1), 21, **node)
-        return _both(check, lab, world, desk())
+    def make(check: str) -> Checks:
+        def checks(lab: Lab) -> Sequence[Result]:
+            world = farm(kinds, Size(copies=1, keep=_REQUESTS, skip=1), 21, **node)
+            return _both(check, lab, world, desk())
 
-    return _if_installed(check, checks)
+        return _if_installed(check, checks)
+
+    return make
 
 
 def _both(check: str, lab: Lab, world: World, desk: Desk) -> Sequence[Result]:
@@ -119,14 +118,12 @@ def _desk(**fields: Any) -> Callable[[], Desk]:
     return make
 
 
-def _interrupted(check: str, work: str, preemption: str) -> Checks:
+def _interrupted(work: Work, preemption: str, check: str) -> Checks:
     """Return the checks of a server that is away for 3 s in every 20 s."""
 
     def checks(lab: Lab) -> Sequence[Result]:
         world = farm((Kind(0.5, _ONE),), Size(copies=1, keep=_REQUESTS, skip=1), 22)
-        crash = FaultSpec(
-            "node-crash", 0, at_s=17.0, for_s=3.0, every_s=20.0, work=work  # type: ignore[arg-type]
-        )
+        crash = FaultSpec("node-crash", 0, at_s=17.0, for_s=3.0, every_s=20.0, work=work)
         shifts = ((1, 17.0), (0, 20.0))
         desk = _desk(shifts=shifts, preemption=preemption)()
         return _both(check, lab, replace(world, faults=(crash,)), desk)
@@ -134,27 +131,9 @@ def _interrupted(check: str, work: str, preemption: str) -> Checks:
     return _if_installed(check, checks)
 
 
-def _split_world() -> World:
-    """Return a gateway whose one FIFO link feeds a hub that deals to three nodes at no cost."""
-    world = farm((Kind(1.2, _ONE),), Size(copies=1, keep=_REQUESTS, skip=1), 23)
-    ends = [(0, 1, "fifo", 1e6), (1, 0, "none", inf)]
-    ends += [pair for i in (2, 3, 4) for pair in ((1, i, "none", inf), (i, 1, "none", inf))]
-    links = tuple(
-        LinkSpec(n, src, dst, 0.0, rate, sharing)  # type: ignore[arg-type]
-        for n, (src, dst, sharing, rate) in enumerate(ends)
-    )
-    stream = StreamSpec(
-        0, "all", 0, ArrivalSpec("poisson", 1.2), MixSpec("uniform"), up_bytes=5e5,
-        size_law="exponential",
-    )  # fmt: skip
-    nodes = (box(0, servers=0), box(1, servers=0), *(box(i) for i in (2, 3, 4)))
-    dispatch = DispatchSpec("random")
-    return replace(world, nodes=nodes, links=links, streams=(stream,), dispatch=dispatch)
-
-
 def _split(check: str) -> Checks:
     def checks(lab: Lab) -> Sequence[Result]:
-        world, desk = _split_world(), _desk()
+        world, desk = dealt(_REQUESTS, 23, hop_s=0.0), _desk()
         table = lab.run(world).tables["requests"]
         drawn = draw_workload(world, None)
         transmit_s = drawn.up_bytes / world.links[0].bytes_per_s
@@ -178,18 +157,31 @@ def _bursts(check: str) -> Checks:
     """Return the checks of bursty arrivals, which each library draws for itself."""
 
     def checks(lab: Lab) -> Sequence[Result]:
-        from sim.proofs.peer_ciw import burst_stays
-
-        rates, stays_s, runs, keep = (0.2, 0.6), (2.0, 2.0), 60, 6000
+        rates, stays_s, size = (0.1, 0.5), (2.0, 2.0), Size(keep=2000)
         arrivals = ArrivalSpec("mmpp", rates_per_s=rates, stays_s=stays_s)
         kind = Kind(mean_rate(rates, generator(stays_s)), _ONE, arrivals, burst=2.0)
-        seen = observe(lab.run, (kind,), Size(keep=4000), 24)
+        seen = observe(lab.run, (kind,), size, 24)
         ours = estimate(seen.stay_s().mean(axis=1), seen.controls())
-        drawn = [burst_stays(rates, stays_s, keep + 200, seed)[200:].mean() for seed in range(runs)]
-        theirs = estimate(np.array(drawn))
-        return [compare(check, ours, theirs, f"{runs} runs of {keep} requests by ciw")]
+        theirs, requests = _bursts_of_ciw(kind)
+        return [compare(check, ours, theirs, f"{count(requests)} requests by ciw")]
 
     return _if_installed(check, checks)
+
+
+def _bursts_of_ciw(kind: Kind, runs: int = 64, keep: int = 5000) -> tuple[Estimate, int]:
+    """Return ciw's mean stay, with its own services and gaps as controls, and its requests."""
+    from sim.proofs.peer_ciw import bursts
+
+    assert kind.arrivals is not None
+    rates, stays_s = kind.arrivals.rates_per_s, kind.arrivals.stays_s
+    drawn = [bursts(rates, stays_s, 200, keep, seed) for seed in range(runs)]
+    controls = [
+        (each.service_s.mean() - 1.0, (each.service_s**2).mean() - 2.0,
+         each.gap_s.mean() - 1.0 / kind.rate_per_s)
+        for each in drawn
+    ]  # fmt: skip
+    stays = np.array([each.stay_s.mean() for each in drawn])
+    return estimate(stays, np.array(controls)), runs * keep
 
 
 def _classes(*priorities: int) -> tuple[Kind, ...]:
@@ -204,26 +196,36 @@ def _classes(*priorities: int) -> tuple[Kind, ...]:
 _PATIENCE = {"patience": ServiceSpec("exponential", 1.0)}
 
 
-def _rows() -> tuple[tuple[str, str, Checks, bool], ...]:
-    """Return name, what is compared, the checks, and whether they are quick."""
-    one = (Kind(0.8, _ONE),)
-    three = (Kind(2.5, _ONE),)
-    return (
-        ("ciw-mm1", "M/M/1", _station("M/M/1", one, _desk()), True),
-        ("ciw-mmc", "M/M/3", _station("M/M/3", three, _desk(servers=3), servers=3), True),
-        (
-            "ciw-loss",
-            "M/M/3/5, blocked requests lost",
-            _station(
-                "M/M/3/5, blocked requests lost",
-                (Kind(4.0, _ONE),),
-                _desk(servers=3, capacity=5),
-                servers=3,
-                capacity=5,
-            ),
-            True,
-        ),
-    )
+_MMC, _OFTEN = (Kind(2.5, _ONE),), (Kind(4.0, _ONE),)
 
 
-PROOFS: tuple[Proof, ...] = ()
+def _proof(name: str, about: str, make: Callable[[str], Checks], *, quick: bool = True) -> Proof:
+    return Proof(f"ciw-{name}", "peer", about, make(about), quick)
+
+
+PROOFS = (
+    _proof("mm1", "M/M/1", _station((Kind(0.8, _ONE),), _desk())),
+    _proof("mmc", "M/M/3", _station(_MMC, _desk(servers=3), servers=3)),
+    _proof("loss", "M/M/3/5, blocked requests refused",
+           _station(_OFTEN, _desk(servers=3, capacity=5), servers=3, capacity=5)),
+    _proof("classes", "three classes, M/G/2 FIFO",
+           _station(_classes(0, 0, 0), _desk(servers=2), servers=2)),
+    _proof("priority", "three classes, M/G/2 by priority",
+           _station(_classes(2, 0, 1), _desk(servers=2), servers=2, discipline="priority")),
+    _proof("priority-loss", "the same with 6 places",
+           _station(_classes(2, 0, 1), _desk(servers=2, capacity=6),
+                    servers=2, discipline="priority", capacity=6)),
+    _proof("patience", "M/M/3+M, requests leave",
+           _station((Kind(4.0, _ONE, fields=_PATIENCE),), _desk(servers=3), servers=3)),
+    _proof("split", "tandem: FIFO link, random split to 3 nodes", _split),
+    _proof("mmpp", "MMPP/M/1 mean stay [s]", _bursts, quick=False),
+)  # fmt: skip
+
+# rows that wait for their mechanism
+LATER = (
+    _proof("sharing", "M/G/2-PS, two classes",
+           _station(_classes(0, 0, 0), _desk(servers=2, sharing=True),
+                    servers=2, discipline="sharing")),
+    _proof("resume", "server away, work resumed", partial(_interrupted, "resume", "resume")),
+    _proof("restart", "server away, work restarted", partial(_interrupted, "keep", "restart")),
+)  # fmt: skip

@@ -67,7 +67,8 @@ class _Given(ciw.dists.Distribution):  # type: ignore[misc]
         self.values: list[float] = values.tolist()
 
     def sample(self, t: float | None = None, ind: Any = None) -> float:
-        return self.values[ind.id_number - 1]
+        value: float = self.values[ind.id_number - 1]
+        return value
 
 
 class _At(ciw.dists.Distribution):  # type: ignore[misc]
@@ -78,7 +79,7 @@ class _At(ciw.dists.Distribution):  # type: ignore[misc]
         self.reached, self.next = 0.0, 0
 
     def sample(self, t: float | None = None, ind: Any = None) -> float:
-        gap = self.times[self.next] - self.reached
+        gap: float = self.times[self.next] - self.reached
         self.reached += gap
         self.next += 1
         return gap
@@ -110,7 +111,7 @@ def _network(script: Script, desks: Sequence[Desk]) -> Any:
             name: [_At(script.t_emit_s[script.kind == k]), *[None] * beyond]
             for k, name in enumerate(names)
         },
-        service_distributions={name: services for name in names},
+        service_distributions=dict.fromkeys(names, services),
         priority_classes={
             name: max(script.priority) - script.priority[k] for k, name in enumerate(names)
         },
@@ -172,15 +173,25 @@ class _Bursts(ciw.dists.Distribution):  # type: ignore[misc]
             self.state = 1 - self.state
 
 
-def burst_stays(
-    rates: Sequence[float], stays_s: Sequence[float], requests: int, seed: int
-) -> FloatArray:
-    """Return stays in ciw's MMPP/M/1 with services of mean 1 s, drawn by ciw itself, (requests,).
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What ciw made of requests that it drew itself, (n,) each."""
+
+    stay_s: FloatArray
+    service_s: FloatArray
+    gap_s: FloatArray
+
+
+def bursts(
+    rates: Sequence[float], stays_s: Sequence[float], skip: int, keep: int, seed: int
+) -> Drawn:
+    """Return the requests of ciw's MMPP/M/1 with services of mean 1 s.
 
     Args:
         rates: Emissions per second in the two states.
         stays_s: Mean stays in them.
-        requests: How many have left when it ends.
+        skip: Requests before the first that counts, at least 1.
+        keep: Requests that count.
         seed: Of ciw.
     """
     ciw.seed(seed)
@@ -190,6 +201,10 @@ def burst_stays(
         number_of_servers=[1],
     )
     simulation = ciw.Simulation(network)
-    simulation.simulate_until_max_customers(requests, method="Finish")
+    simulation.simulate_until_max_customers(skip + keep, method="Finish")
     records = sorted(simulation.get_all_records(), key=lambda record: record.id_number)
-    return np.array([record.exit_date - record.arrival_date for record in records[:requests]])
+    arrived, served, left = (
+        np.array([getattr(record, name) for record in records[skip - 1 : skip + keep]])
+        for name in ("arrival_date", "service_time", "exit_date")
+    )
+    return Drawn((left - arrived)[1:], served[1:], np.diff(arrived))

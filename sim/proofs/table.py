@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.errors import UnknownName
-from sim.proofs import queues
+from sim.proofs import disciplines, networks, peer, queues, stations, unsteady
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sim.proofs.proof import Proof
 
-PROOFS: dict[str, Proof] = {proof.name: proof for proof in (*queues.PROOFS,)}
+PROOFS: dict[str, Proof] = {
+    proof.name: proof
+    for proof in (
+        *queues.PROOFS,
+        *disciplines.PROOFS,
+        *unsteady.PROOFS,
+        *networks.PROOFS,
+        *peer.PROOFS,
+    )
+}
 
 
 def choose(words: Sequence[str] = (), *, quick: bool = False) -> list[Proof]:

@@ -181,8 +181,13 @@ def exact(check: str, difference: float, cases: int, what: str, limit: float = E
         low=-limit,
         high=limit,
         verdict="pass" if good else "FAIL",
-        note=f"{cases:,} {what}".replace(",", " "),
+        note=f"{count(cases)} {what}",
     )
+
+
+def count(number: int) -> str:
+    """Write a count with thin groups: 1 024 000."""
+    return f"{number:,}".replace(",", " ")
 
 
 def skipped(check: str, why: str) -> Result:

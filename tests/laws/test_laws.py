@@ -23,6 +23,8 @@ from sim.config import (
     LinkSpec,
     PolicySpec,
     ServiceSpec,
+    Setup,
+    TransportSpec,
     World,
 )
 from sim.records import DROPS, FAULTS, MEMORY, RESIDENCY, Record, Table
@@ -31,8 +33,15 @@ from tests.sim import minds, worlds
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+SETUPS = (None, None, Setup(0.05), Setup(0.2, 0.1))
 WORKS = ("drop", "keep", "resume", "migrate")
 PATIENCE = (None, ServiceSpec("deterministic", 0.1), ServiceSpec("exponential", 0.2))
+LINK_FAULTS: dict[str, dict[str, float]] = {
+    "link-down": {},
+    "link-slow": {"factor": 4.0, "delay_s": 0.1},
+    "link-lossy": {"loss": 0.4},
+}
+TRANSPORTS = [TransportSpec(), TransportSpec(2), TransportSpec(4, 0.1), TransportSpec(3, 9.0)]
 
 
 @st.composite
@@ -47,7 +56,8 @@ def links(draw: st.DrawFn, nodes: int) -> tuple[LinkSpec, ...]:
         fields = {
             "delay_s": draw(st.sampled_from([0.0, 0.01, 0.2])),
             "bytes_per_s": draw(st.sampled_from([1e5, 1e6, np.inf])),
-            "sharing": draw(st.sampled_from(["fifo", "none"])),
+            "sharing": draw(st.sampled_from(["fifo", "fair", "none"])),
+            "loss": draw(st.sampled_from([0.0, 0.0, 0.3])),
         }
         made += worlds.both_ways(a, b, len(made), **fields)
     return tuple(made)
@@ -58,14 +68,15 @@ def faults(draw: st.DrawFn, servers: list[int], count: int) -> tuple[FaultSpec, 
     found: list[FaultSpec] = []
     works = [draw(st.sampled_from(WORKS)) for _ in servers]
     for _ in range(draw(st.integers(0, 3))):
-        kind = draw(st.sampled_from(["node-crash", "link-down"] if count else ["node-crash"]))
+        kind = draw(st.sampled_from(["node-crash", *(LINK_FAULTS if count else ())]))
         target = draw(st.sampled_from(servers if kind == "node-crash" else range(count)))
         work = works[servers.index(target)] if kind == "node-crash" else "drop"
+        how: dict[str, Any] = {"work": work, **LINK_FAULTS.get(kind, {})}
         if draw(st.booleans()):
-            found.append(FaultSpec(kind, target, mtbf_s=1.0, mttr_s=0.5, work=work))
+            found.append(FaultSpec(kind, target, mtbf_s=1.0, mttr_s=0.5, **how))
         else:
             at_s, for_s = draw(st.sampled_from([0.0, 1.0, 2.5])), draw(st.sampled_from([0.5, 9.0]))
-            found.append(FaultSpec(kind, target, at_s, for_s, work=work))
+            found.append(FaultSpec(kind, target, at_s, for_s, **how))
     return tuple(found)
 
 
@@ -78,12 +89,14 @@ def plain_worlds(draw: st.DrawFn) -> World:
     for i in range(count):
         room = servers[i] + draw(st.sampled_from([0, 2, 10]))
         batching = draw(st.sampled_from([Batching(), Batching(3, 0.05), Batching(2)]))
-        discipline = draw(st.sampled_from(["fifo", "priority"]))
-        nodes.append(
-            worlds.node(
-                i, servers=servers[i], capacity=room, batching=batching, discipline=discipline
-            )
-        )
+        rules: dict[str, Any] = {
+            "discipline": draw(st.sampled_from(["fifo", "priority"])),
+            "batching": batching,
+            "setup": draw(st.sampled_from(SETUPS)),
+        }
+        if draw(st.integers(0, 3)) == 0:
+            rules = {"discipline": "sharing", "job_share": draw(st.sampled_from([1.0, 0.3]))}
+        nodes.append(worlds.node(i, servers=servers[i], capacity=room, **rules))
     made = draw(links(count))
     serving = [i for i in range(count) if servers[i]]
     streams = [
@@ -100,7 +113,7 @@ def plain_worlds(draw: st.DrawFn) -> World:
         drain_s=draw(st.sampled_from([0.0, 0.5, 30.0])), slot_s=draw(st.sampled_from([0.7, 1.0])),
         nodes=tuple(nodes), links=made, streams=tuple(streams), service=ServiceSpec(law, 0.1),
         dispatch=DispatchSpec(dispatch, draw(st.sampled_from([0.0, 0.3]))),
-        faults=draw(faults(serving, len(made))),
+        faults=draw(faults(serving, len(made))), transport=draw(st.sampled_from(TRANSPORTS)),
     )  # fmt: skip
 
 
@@ -177,7 +190,8 @@ def check_nodes(record: Record, world: World) -> None:
         started = here & ~np.isnan(table["t_start_s"])
         batches, first = np.unique(table["batch"][started], return_index=True)
         rows = np.flatnonzero(started)[first]
-        assert most(table["t_start_s"][rows], left[rows]) <= node["servers"]
+        shared = world.nodes[node["id"]].discipline == "sharing"
+        assert shared or most(table["t_start_s"][rows], left[rows]) <= node["servers"]
         check_order(table, np.flatnonzero(here), world, node["id"])
         for batch in batches:
             members = table["batch"] == batch
@@ -188,11 +202,16 @@ def check_nodes(record: Record, world: World) -> None:
 def check_order(table: Table, here: np.ndarray, world: World, node: int) -> None:
     """First come, first served; by priority nobody starts while a higher one waits."""
     joined, started = table["t_enqueue_s"][here], table["t_start_s"][here]
-    if world.nodes[node].discipline == "fifo":
+    discipline = world.nodes[node].discipline
+    if discipline == "fifo":
         served = ~np.isnan(started)
         order = np.lexsort((started[served], joined[served]))
         assert (np.diff(started[served][order]) >= 0).all()
-    elif work_of(world, node) != "keep":  # (there, what had started may start again)
+    elif discipline == "sharing" and work_of(world, node) not in {"keep", "resume"}:
+        np.testing.assert_array_equal(joined, started)
+    elif (
+        discipline == "priority" and work_of(world, node) != "keep"
+    ):  # (there, what had started may start again)
         priority = table["priority"][here]
         for start, rank in zip(started, priority, strict=True):
             assert not ((joined <= start) & (started > start) & (priority > rank)).any()
@@ -201,7 +220,7 @@ def check_order(table: Table, here: np.ndarray, world: World, node: int) -> None
 def check_busy(record: Record, world: World) -> None:
     """Without own work of policies a server is busy exactly while it serves.
 
-    Work that a crash has thrown away took server time, too, and is not in the tables.
+    Set-up, and work that a crash has thrown away, take server time, too, and are not in the tables.
     """
     table, left, slots = record.tables["requests"], ends(record, world), record.tables["slots"]
     started = np.flatnonzero(~np.isnan(table["t_start_s"]))
@@ -209,10 +228,14 @@ def check_busy(record: Record, world: World) -> None:
     rows = started[first]
     for node in record.meta["nodes"]:
         mine = rows[table["server"][rows] == node["id"]]
+        total_s = slots["busy_s"][slots["node"] == node["id"]].sum()
+        if world.nodes[node["id"]].discipline == "sharing":
+            assert total_s > np.nansum(table["service_s"][mine]) - 1e-9
+            continue
         spans = zip(table["t_start_s"][mine], left[mine], strict=True)
         busy_s = sum(up_s(record, node["id"], begin, end) for begin, end in spans)
-        total_s = slots["busy_s"][slots["node"] == node["id"]].sum()
-        if work_of(world, node["id"]) in {"keep", "migrate"}:
+        cold = world.nodes[node["id"]].setup is not None
+        if cold or work_of(world, node["id"]) in {"keep", "migrate"}:
             assert total_s > busy_s - 1e-9
         else:
             np.testing.assert_allclose(total_s, busy_s, atol=1e-9)
@@ -253,6 +276,7 @@ def minded_worlds(draw: st.DrawFn) -> World:
                 swap=draw(st.sampled_from(["double-buffer", "stop-the-world"])),
                 batching=draw(st.sampled_from([Batching(), Batching(4, 0.01), Batching(30)])),
                 discipline=draw(st.sampled_from(["fifo", "priority"])),
+                setup=draw(st.sampled_from(SETUPS)),
             )
         )  # fmt: skip
     crashes = tuple(
@@ -266,7 +290,9 @@ def minded_worlds(draw: st.DrawFn) -> World:
                       late=draw(st.sampled_from(["serve", "drop"])))
         for i in range(count)
     ]  # fmt: skip
-    links = [link for i in range(count - 1) for link in worlds.both_ways(i, i + 1, 2 * i)]
+    sharing, loss = draw(st.sampled_from(["fifo", "fair"])), draw(st.sampled_from([0.0, 0.2]))
+    kind = {"sharing": sharing, "loss": loss}
+    links = [link for i in range(count - 1) for link in worlds.both_ways(i, i + 1, 2 * i, **kind)]
     cuts = tuple(
         FaultSpec("link-down", link.id, mtbf_s=1.0, mttr_s=0.3)
         for link in links

@@ -57,6 +57,8 @@ def scripts(draw: st.DrawFn) -> tuple[list[Coming], Rules, list[Down]]:
         size=draw(st.sampled_from([1, 1, 2, 4])),
         wait_s=draw(st.sampled_from([0.0, 0.25, 0.5, 2.0])),
         by_priority=draw(st.booleans()),
+        setup_s=draw(st.sampled_from([None, None, 0.0, 0.25, 1.0, 2.5])),
+        keep_s=draw(st.sampled_from([0.0, 0.25, 1.0, np.inf])),
     )
     return draw(arrivals([0.25, 0.5, 1.0, 1.75])), rules, draw(outages())
 
