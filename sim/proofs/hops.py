@@ -97,8 +97,13 @@ def _outage(draw: Draw, links: int) -> Outage:
     return Outage(kind, target, at_s, at_s + for_s, spec)
 
 
-class _Ends:
-    """Who takes requests and answers, and answers at once."""
+class Ends:
+    """Who takes requests and answers, and answers at once.
+
+    Args:
+        script: The trips.
+        clock: The run's clock.
+    """
 
     def __init__(self, script: Script, clock: Clock) -> None:
         trips = len(script.trips)
@@ -114,9 +119,11 @@ class _Ends:
         self.transfers.send_down(rid, trip.dst, trip.src, now_s)
 
     def returned(self, rid: int, now_s: float) -> None:
+        """Note when an answer is back."""
         self.ended_s[rid] = now_s
 
     def lose(self, rid: int, reason: int, now_s: float) -> None:
+        """Note when a request or answer is given up, and why."""
         self.ended_s[rid], self.drop[rid] = now_s, reason
 
 
@@ -131,9 +138,9 @@ def hop_engine(script: Script) -> Outcome:
     """Return what becomes of the trips of a script as the engine has it."""
     clock, links = Clock(), Links(script.links, script.outages, script.seed)
     carrier = Carrier(clock, links, Network(script.links))
-    ends = _Ends(script, clock)
+    ends = Ends(script, clock)
     steady = not any(o.kind == "link-down" for o in script.outages)
-    ends.transfers = Transfers(carrier, _requests(script), ends, script.transport, steady=steady)
+    ends.transfers = Transfers(carrier, requests_of(script), ends, script.transport, steady=steady)
     Faults(clock, script.outages, cast("Targets", _Cutter(carrier)), lambda row: None).arm()
 
     def send(rid: int, now_s: float) -> None:
@@ -147,7 +154,8 @@ def hop_engine(script: Script) -> Outcome:
     return Outcome(ends.reached_s, ends.ended_s, ends.drop, links.sent_bytes, links.lost)
 
 
-def _requests(script: Script) -> Requests:
+def requests_of(script: Script) -> Requests:
+    """Return the columns of a script's requests, as far as links read them."""
     n = len(script.trips)
     ints, floats = np.zeros(n, np.int32), np.zeros(n)
     workload = Workload(

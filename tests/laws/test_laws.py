@@ -24,6 +24,7 @@ from sim.config import (
     PolicySpec,
     ServiceSpec,
     Setup,
+    TransportSpec,
     World,
 )
 from sim.records import DROPS, FAULTS, MEMORY, RESIDENCY, Record, Table
@@ -35,6 +36,12 @@ QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 SETUPS = (None, None, Setup(0.05), Setup(0.2, 0.1))
 WORKS = ("drop", "keep", "resume", "migrate")
 PATIENCE = (None, ServiceSpec("deterministic", 0.1), ServiceSpec("exponential", 0.2))
+LINK_FAULTS: dict[str, dict[str, float]] = {
+    "link-down": {},
+    "link-slow": {"factor": 4.0, "delay_s": 0.1},
+    "link-lossy": {"loss": 0.4},
+}
+TRANSPORTS = [TransportSpec(), TransportSpec(2), TransportSpec(4, 0.1), TransportSpec(3, 9.0)]
 
 
 @st.composite
@@ -49,7 +56,8 @@ def links(draw: st.DrawFn, nodes: int) -> tuple[LinkSpec, ...]:
         fields = {
             "delay_s": draw(st.sampled_from([0.0, 0.01, 0.2])),
             "bytes_per_s": draw(st.sampled_from([1e5, 1e6, np.inf])),
-            "sharing": draw(st.sampled_from(["fifo", "none"])),
+            "sharing": draw(st.sampled_from(["fifo", "fair", "none"])),
+            "loss": draw(st.sampled_from([0.0, 0.0, 0.3])),
         }
         made += worlds.both_ways(a, b, len(made), **fields)
     return tuple(made)
@@ -60,14 +68,15 @@ def faults(draw: st.DrawFn, servers: list[int], count: int) -> tuple[FaultSpec, 
     found: list[FaultSpec] = []
     works = [draw(st.sampled_from(WORKS)) for _ in servers]
     for _ in range(draw(st.integers(0, 3))):
-        kind = draw(st.sampled_from(["node-crash", "link-down"] if count else ["node-crash"]))
+        kind = draw(st.sampled_from(["node-crash", *(LINK_FAULTS if count else ())]))
         target = draw(st.sampled_from(servers if kind == "node-crash" else range(count)))
         work = works[servers.index(target)] if kind == "node-crash" else "drop"
+        how: dict[str, Any] = {"work": work, **LINK_FAULTS.get(kind, {})}
         if draw(st.booleans()):
-            found.append(FaultSpec(kind, target, mtbf_s=1.0, mttr_s=0.5, work=work))
+            found.append(FaultSpec(kind, target, mtbf_s=1.0, mttr_s=0.5, **how))
         else:
             at_s, for_s = draw(st.sampled_from([0.0, 1.0, 2.5])), draw(st.sampled_from([0.5, 9.0]))
-            found.append(FaultSpec(kind, target, at_s, for_s, work=work))
+            found.append(FaultSpec(kind, target, at_s, for_s, **how))
     return tuple(found)
 
 
@@ -104,7 +113,7 @@ def plain_worlds(draw: st.DrawFn) -> World:
         drain_s=draw(st.sampled_from([0.0, 0.5, 30.0])), slot_s=draw(st.sampled_from([0.7, 1.0])),
         nodes=tuple(nodes), links=made, streams=tuple(streams), service=ServiceSpec(law, 0.1),
         dispatch=DispatchSpec(dispatch, draw(st.sampled_from([0.0, 0.3]))),
-        faults=draw(faults(serving, len(made))),
+        faults=draw(faults(serving, len(made))), transport=draw(st.sampled_from(TRANSPORTS)),
     )  # fmt: skip
 
 
@@ -281,7 +290,9 @@ def minded_worlds(draw: st.DrawFn) -> World:
                       late=draw(st.sampled_from(["serve", "drop"])))
         for i in range(count)
     ]  # fmt: skip
-    links = [link for i in range(count - 1) for link in worlds.both_ways(i, i + 1, 2 * i)]
+    sharing, loss = draw(st.sampled_from(["fifo", "fair"])), draw(st.sampled_from([0.0, 0.2]))
+    kind = {"sharing": sharing, "loss": loss}
+    links = [link for i in range(count - 1) for link in worlds.both_ways(i, i + 1, 2 * i, **kind)]
     cuts = tuple(
         FaultSpec("link-down", link.id, mtbf_s=1.0, mttr_s=0.3)
         for link in links

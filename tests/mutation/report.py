@@ -43,7 +43,10 @@ def suite_line(cover: Cover) -> str:
         f"kill suite: {len(cover.times_s)} tests in {cover.suite_s:.1f} s on one core{late} "
         f"(imports {cover.import_s:.1f} s)"
     ]
-    lines += [f"  fails without a mutation: {n}: {s[:200]}" for n, s in cover.failed.items()]
+    bad = [f"  {name}: {said.splitlines()[0][:120]}" for name, said in cover.failed.items()]
+    lines += (
+        [f"{len(bad)} tests fail without a mutation and are left out:", *bad[:9]] if bad else []
+    )
     return "\n".join(lines)
 
 

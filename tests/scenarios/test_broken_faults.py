@@ -36,9 +36,18 @@ LINKS = {
             "x.yaml:9:36: transport.retries: unknown key; did you mean 'tries'?",
         ],
     ),
-    "grid and waxman": (
+    "no width": (
         QUEUE + "topology: {kind: grid, link: {delay: 1 ms}}\n",
         ["x.yaml:9:11: topology.width: required key is missing"],
+    ),
+    "too wide": (
+        QUEUE + "topology: {kind: grid, width: 3, link: {delay: 1 ms}}\n",
+        ["x.yaml:9:31: topology.width: expected at most the number of nodes (2), found 3"],
+    ),
+    "too many pairs": (
+        changed(QUEUE, "count: 2", "count: 2001")
+        + "topology: {kind: waxman, link: {delay: 1 ms}}\n",
+        ["x.yaml:9:11: topology: waxman: expected at most 2000 nodes, found 2001"],
     ),
     "waxman": (
         QUEUE + "topology: {kind: waxman, alpha: 0, beta: 2, link: {delay: 1 ms}}\n",

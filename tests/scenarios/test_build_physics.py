@@ -185,3 +185,49 @@ def test_new_words_survive_the_round_trip():
     text += " nodes: [cloud], mtbf: 1 h, mttr: 1 s}]\nassert: ['p50_latency[alarm] < 1 s']\n"
     scenario = loader.loads(text)
     assert loader.loads(loader.resolved(scenario)) == scenario
+
+
+# --- topologies and traces -------------------------------------------------------------------
+
+
+def test_a_grid_has_rows_in_file_order():
+    links = world(HEAD + NODES + STREAM + "topology: {kind: grid, width: 3, link: {delay: 1 ms}}\n")
+    assert ends(links.links)[::2] == [(0, 1), (0, 3), (1, 2), (1, 4), (3, 4)]
+
+
+def test_a_waxman_graph_is_connected_and_follows_the_seed_only():
+    text = HEAD + "nodes: [{group: edge, count: 30}]\n" + STREAM
+    text += "topology: {kind: waxman, alpha: 0.2, beta: 0.5, link: {delay: 1 ms}}\n"
+    links = world(text).links
+    assert links == world(text).links != world(text, seed=2).links
+    reached = [0]
+    for node in reached:
+        reached += [b for a, b in ends(links) if a == node and b not in reached]
+    assert sorted(reached) == list(range(30))
+    assert len(links) < len(world(text.replace("alpha: 0.2", "alpha: 2")).links)
+
+
+def test_a_trace_says_more_of_its_requests(tmp_path):
+    rows = '{"t_s": 1, "up_bytes": 5, "down_bytes": 6, "service_s": 0.5, "priority": 2}\n'
+    rows += '{"t_s": 4, "up_bytes": 7, "down_bytes": 8, "service_s": 0.25, "deadline_s": 3}\n'
+    (tmp_path / "t.jsonl").write_text(rows, encoding="utf-8")
+    trace = "{kind: trace, file: t.jsonl}"
+    text = HEAD + NODES + f"load: 2\nstreams: [{{at: edge-0, arrivals: {trace}}}]\n"
+    found = world(text, folder=tmp_path).streams[0].arrivals
+    assert found.times_s == (0.5, 2.0)  # a higher load plays it faster
+    assert (found.up_bytes, found.down_bytes) == ((5.0, 7.0), (6.0, 8.0))
+    assert (found.services_s, found.priorities) == ((0.5, 0.25), (2, None))
+    assert found.deadlines_s[1] == 3.0
+    modelled = FEW.replace("{kind: poisson, rate: 20 /s}", trace)
+    assert world(modelled, folder=tmp_path).streams[0].arrivals.services_s == ()
+
+
+def test_a_published_trace_counts_tokens(tmp_path):
+    rows = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+    rows += "2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n"
+    (tmp_path / "azure.csv").write_text(rows, encoding="utf-8")
+    trace = "{kind: trace, file: azure.csv, format: azure-llm, bytes_per_token: 2}"
+    text = HEAD + NODES + f"streams: [{{at: edge-0, arrivals: {trace}}}]\n"
+    found = world(text, folder=tmp_path).streams[0].arrivals
+    assert found.times_s == pytest.approx((0.0, 4.314579))
+    assert (found.up_bytes, found.down_bytes) == ((748.0, 792.0), (88.0, 218.0))

@@ -58,15 +58,20 @@ def pair(
 Acts = Sequence[tuple[float, Callable[[Fleet, float], None]]]
 
 
-def drive(
-    world: World, policy: PolicySpec, model: TinyModel, acts: Acts = ()
-) -> tuple[Fleet, Tables]:
-    """Run a world, doing things to the fleet at given times, and check the laws."""
+def build(world: World, policy: PolicySpec, model: TinyModel) -> Fleet:
+    """Build a fleet with its model, ready to run."""
     executor = InlineExecutor(load=lambda *_: model, routers=minds.ROUTERS)
     specs = make_specs(world, policy, shards=1, block_size=4)
     owner = [shard_of(n.id, 1, 4) for n in world.nodes]
     parts = Parts(DISPATCHERS.load, CACHES.load, executor.start(specs), owner, model.card)
-    fleet = Fleet(world, draw_workload(world, model.card.pool_sizes), parts, world.dispatch)
+    return Fleet(world, draw_workload(world, model.card.pool_sizes), parts, world.dispatch)
+
+
+def drive(
+    world: World, policy: PolicySpec, model: TinyModel, acts: Acts = ()
+) -> tuple[Fleet, Tables]:
+    """Run a world, doing things to the fleet at given times, and check the laws."""
+    fleet = build(world, policy, model)
     for index, (t_s, act) in enumerate(acts):
         fleet.clock.at(t_s, FAULT, index, _act, (fleet, act))
     fleet.run()

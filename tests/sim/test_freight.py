@@ -32,7 +32,7 @@ from tests.sim.hauls import (
     residency,
     stalls,
 )
-from tests.sim.minds import ALL_S, MB, MERGE_S, ONE_S, SKEW, UNIT
+from tests.sim.minds import ALL_S, FETCH_S, MB, MERGE_S, ONE_S, SKEW, UNIT
 
 # --- over the links
 
@@ -136,6 +136,22 @@ def test_a_superseded_plan_gives_up_trying() -> None:
     # nobody is left who tries for the first plan: one alarm at most waits, for the second
     waiting = [a for a in fleet.clock._heap if a[4].__name__ == "_again"]
     assert len(waiting) == 1
+
+
+# --- slow storage
+
+
+def test_storage_that_is_slow_for_a_while_delays_what_it_reads_then() -> None:
+    # 10 ms a read; a quarter of the speed from 0.505 to 0.525 s, half of that again from 0.515 s
+    slow = (
+        FaultSpec("storage-slow", 0, 0.505, 0.02, factor=4.0),
+        FaultSpec("storage-slow", 0, 0.515, 0.01, factor=2.0),
+        FaultSpec("storage-slow", 1, 0.0, 9.0, factor=100.0),
+    )
+    _, tables = drive(pair([0.5, 1.0], slow, far=None, **LRU), minds.script(), Only())
+    # first read: 5 ms of work, then 10 ms at 1/4, 10 ms at 1/8, the last 1.25 ms at full speed
+    work_s = 0.01 - 0.005 - 0.0025 - 0.00125
+    assert tables["requests"]["stall_s"].tolist() == pytest.approx([0.025 + work_s + FETCH_S, 0.0])
 
 
 # --- what is refused, what routers are told
