@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.auditor import Auditor
 from sim.brains import Brains
 from sim.clock import EMIT, SLOT, Clock
 from sim.compute.floor import NODE_DOWN, Floor
@@ -14,7 +15,7 @@ from sim.compute.plain import PlainStation
 from sim.compute.stations import build_stations
 from sim.errors import InputError
 from sim.faults import Faults, Outage, timetable
-from sim.laws import NodeLedger, causality, conservation, link_bytes, stations
+from sim.laws import causality, conservation, link_bytes, stations
 from sim.network.carrier import Carrier
 from sim.network.links import Links
 from sim.network.transfer import Transfers
@@ -82,6 +83,8 @@ class Fleet:
         self.doors = [self._door(n.id) for n in nodes]
         self.meters = {node: SlotMeter(station) for node, station in self.stations.items()}
         self.brains = Brains(self, cache) if self.card is not None else None
+        asked_s = self.brains.asked_s if self.brains is not None else _nothing
+        self.auditor = Auditor(self.stations, self.requests, asked_s)
 
     def _build_stations(self, outages: Sequence[Outage]) -> dict[int, Station]:
         self._batch_ids = itertools.count()
@@ -196,6 +199,7 @@ class Fleet:
         self.recorder.rows("slots", rows)
         self.recorder.rows("links", [(row[0], slot, *row[1:]) for row in self.links.flush()])
         self.slots_closed = slot + 1
+        self.auditor.checkpoint(now_s)
 
     def _refresh(self, count: int, now_s: float) -> None:
         """Take the dispatcher's next dated view."""
@@ -310,7 +314,7 @@ class Fleet:
         (aloft, flying), choosing = self._last_stamps()
         table = self.recorder.requests(self.requests)
         causality(table)
-        ledgers = [self._ledger(node) for node in self.stations]
+        ledgers = [self.auditor.ledger(node, self.end_s) for node in self.stations]
         present = sum(len(ledger.present) for ledger in ledgers)
         counts = conservation(table, len(choosing) + aloft + present)
         stations(ledgers)
@@ -335,19 +339,6 @@ class Fleet:
             requests.fill_plain(plain, next(self._batch_ids))
         return flying, choosing
 
-    def _ledger(self, node: int) -> NodeLedger:
-        station = self.stations[node]
-        present = station.present()
-        return NodeLedger(
-            node=node,
-            servers=station.spec.servers,
-            meters=station.settle(self.end_s),
-            present=present,
-            stays_open_s=sum(self.end_s - self.requests.t_enqueue_s[rid] for rid in present),
-            asked_s=self.brains.asked_s(node) if self.brains is not None else 0.0,
-            open_s=station.open_job_s(),
-        )
-
 
 def _steady(outages: Sequence[Outage]) -> bool:
     """Tell whether no link ever fails and no request ever moves from one server to another."""
@@ -369,3 +360,7 @@ def make_dispatcher(world: World, spec: DispatchSpec, parts: Parts) -> Dispatche
 
 def _no_plan(node: int) -> int:
     return -1
+
+
+def _nothing(node: int) -> float:
+    return 0.0

@@ -1,4 +1,4 @@
-"""The laws that every run obeys; checked at its end, callable in tests.
+"""The laws that every run obeys; checked at its end, those of stations at every slot boundary.
 
 L1  conservation: emitted = returned + dropped (by reason) + in flight, per node and in total;
     bytes likewise.

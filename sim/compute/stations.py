@@ -55,7 +55,6 @@ def build_stations(world: World, floor: Floor, outages: Sequence[Outage]) -> dic
     Raises:
         InputError: Rules of a node exclude each other.
     """
-    _check_faults(world)
     spared = [o.target for o in outages if o.kind == "node-crash" and o.spec.work != "drop"]
     stations: dict[int, Station] = {}
     for node in world.nodes:
@@ -81,15 +80,6 @@ def _is_plain(world: World, node: NodeSpec) -> bool:
     """Tell whether the short way (`PlainStation`) does for a node."""
     simple = node.discipline == "fifo" and node.batching.max_size == 1 and node.setup is None
     return world.model is None and simple
-
-
-def _check_faults(world: World) -> None:
-    for index, fault in enumerate(world.faults):
-        if fault.work == "resume" and world.model is not None:
-            raise InputError(
-                f"faults.{index}.work: expected drop, keep or migrate with a model, found resume: "
-                "a node's memory is lost in a crash, and batches with it"
-            )
 
 
 def _check(world: World, node: NodeSpec) -> None:

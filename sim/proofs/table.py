@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.errors import UnknownName
-from sim.proofs import disciplines, networks, peer, queues, stations, unsteady
+from sim.proofs import (
+    accounts,
+    bursts,
+    caching,
+    disciplines,
+    faults,
+    networks,
+    peer,
+    queues,
+    stations,
+    unsteady,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +30,11 @@ PROOFS: dict[str, Proof] = {
         *disciplines.PROOFS,
         *unsteady.PROOFS,
         *networks.PROOFS,
+        *faults.PROOFS,
+        *caching.PROOFS,
+        *accounts.PROOFS,
+        *stations.PROOFS,
+        *bursts.PROOFS,
         *peer.PROOFS,
     )
 }

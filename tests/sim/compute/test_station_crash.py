@@ -157,7 +157,7 @@ def test_a_model_keeps_its_queue_until_its_plan_is_loaded() -> None:
 def test_a_model_cannot_resume() -> None:
     crash = FaultSpec("node-crash", 0, 0.5, 1.0, work="resume")
     plan = minds.world([minds.node()], [minds.timed([0.5])], faults=(crash,))
-    words = r"faults\.0\.work: expected drop, keep or migrate with a model, found resume"
+    words = r"faults\.0\.work: resume needs `model: none`"
     with pytest.raises(InputError, match=words):
         minds.run(plan, minds.script())
 

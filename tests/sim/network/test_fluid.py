@@ -99,6 +99,16 @@ def test_ends_of_one_instant_go_by_key_whatever_started_first() -> None:
     assert ends == [0, 1, 2, 3]
 
 
+def test_ends_with_one_key_go_by_start() -> None:
+    clock, ends = Clock(), list[str]()
+    fluid = Fluid[str](clock, [4.0], lambda item, now_s: ends.append(item))
+    for item in ("first", "second", "third"):
+        fluid.start(item, 7, (0,), 8.0, 0.0)
+    clock.stop(10.0)
+    clock.run_to_stop()
+    assert ends == ["first", "second", "third"]
+
+
 def test_the_order_of_starting_does_not_touch_a_bit() -> None:
     sizes = [7.3, 1.1, 9.7, 4.4, 2.2]
 
