@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from scenarios.schema_checks import Check, Finding
@@ -40,6 +41,7 @@ def check_times(scenario: Scenario, names: Names) -> Iterator[Finding]:
         path: Path = ("faults", i)
         yield from _check_when(fault, path)
         yield from _check_again(fault, path)
+        yield from _check_count(fault, path, end_s)
         if fault.at_s is not None and fault.at_s >= end_s:
             said = f"never happens: the run ends at {format_s(end_s)}"
             yield Finding((*path, "at"), said, warning=True)
@@ -61,6 +63,21 @@ def _check_when(fault: When, path: Path) -> Iterator[Finding]:
         )
     elif fault.at_s is None and fault.for_s is not None:
         yield Finding((*path, "for"), "only with 'at'; 'mttr' says how long a drawn failure takes")
+
+
+def _check_count(fault: When, path: Path, end_s: float) -> Iterator[Finding]:
+    """Check that there are not more outages than a run takes."""
+    from sim.faults import MOST
+
+    if fault.mtbf_s is not None and fault.mttr_s is not None:
+        key, count = "mtbf", end_s / (fault.mtbf_s + fault.mttr_s)
+    elif fault.every_s is not None and fault.at_s is not None:
+        last_s = min(end_s, math.inf if fault.until_s is None else fault.until_s)
+        key, count = "every", (last_s - fault.at_s) / fault.every_s
+    else:
+        return
+    if count > MOST:
+        yield Finding((*path, key), f"expected at most {MOST} outages in a run, found {count:.3g}")
 
 
 def _check_again(fault: When, path: Path) -> Iterator[Finding]:

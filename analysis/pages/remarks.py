@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.metrics import BY_KEY
 from analysis.outages import spans, told
-from analysis.pages.context import shown_seed_note
 from analysis.pages.html import card, esc, notice
 from analysis.queries import events
 from sim.records import DROPS
@@ -90,9 +89,9 @@ def losses(ctx: Context, case: Case) -> str:
     if not broke and not dropped:
         return ""
     items = "".join(f"<li>{esc(text)}</li>" for text in broke)
-    said = f'<p>Faults:</p><ul class="assumed">{items}</ul>' if broke else ""
-    note = f"Faults: {esc(shown_seed_note(case))}" if broke else ""
-    return card("What went wrong", said + dropped, note, id="losses")
+    seed = f"Faults of seed {case.first_seed()}:"
+    said = f'<p>{seed}</p><ul class="assumed">{items}</ul>' if broke else ""
+    return card("What went wrong", said + dropped, id="losses")
 
 
 def _dropped(ctx: Context, case: Case) -> str:

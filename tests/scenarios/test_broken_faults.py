@@ -86,6 +86,18 @@ FAULTS = {
             "x.yaml:15:69: faults.3.every: only with 'at'; drawn failures come again anyway",
         ],
     ),
+    "too many": (
+        LINKED
+        + faults(
+            "kind: node-crash, node: edge-0, mtbf: 1 us, mttr: 1 us",
+            "kind: node-crash, node: edge-0, at: 1 s, for: 1 us, every: 2 us",
+        ),
+        [
+            "x.yaml:12:44: faults.0.mtbf: expected at most 200000 outages in a run, found 6e+07",
+            "x.yaml:13:65: faults.1.every: expected at most 200000 outages in a run, found "
+            "5.95e+07",
+        ],
+    ),
     "numbers": (
         LINKED
         + faults(
