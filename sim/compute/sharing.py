@@ -131,9 +131,11 @@ class SharingStation(Station):
         return ids
 
     def _go_on(self, now_s: float) -> None:
-        """Let those go on who are inside still, and those start who waited."""
+        """Let those go on who are inside still; those who waited start after everything else."""
         self._attained_at_s = now_s
         self._set_alarm(now_s)
+
+    def _start_ready(self, now_s: float) -> None:
         while self._queue:
             self._admit(self._queue.popleft(), now_s)
 

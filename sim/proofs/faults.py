@@ -36,7 +36,7 @@ def _down_share(table: Table, nodes: int, from_s: float, until_s: float) -> Floa
 
 
 def _crashes(lab: Lab) -> Sequence[Result]:
-    kinds, size = (Kind(1.0, ServiceSpec("deterministic", 1e-6)),), Size(keep=1300, skip=60)
+    kinds, size = (Kind(1.5, ServiceSpec("deterministic", 1e-6)),), Size(keep=2700, skip=90)
     world = farm(kinds, size, 131)
     world = replace(
         world,

@@ -20,8 +20,10 @@ from sim.config import (
 )
 from sim.proofs.farms import EXPONENTIAL, box
 from sim.proofs.forms_general import mean_tries, ps_stay, tandem_stay
+from sim.proofs.hops import worst_hop_gap
+from sim.proofs.maxmin import worst_fluid_gap
 from sim.proofs.proof import Proof
-from sim.proofs.verdict import Result, count, judge
+from sim.proofs.verdict import Result, count, exact, judge
 from sim.records import DROPS
 
 if TYPE_CHECKING:
@@ -138,7 +140,19 @@ def _tries(lab: Lab) -> Sequence[Result]:
     ]  # fmt: skip
 
 
+def _fluid(_: Lab) -> Sequence[Result]:
+    return [exact("fair links: ends of flows [s]", worst_fluid_gap(500), 500, "networks")]
+
+
+def _hops(_: Lab) -> Sequence[Result]:
+    return [exact("journeys: times, fates, bytes [s]", worst_hop_gap(500), 500, "networks")]
+
+
 PROOFS = (
     Proof("tandem", "links", "FIFO link, random split, nodes (Jackson)", _tandem),
     Proof("tries", "links", "lossy links: bounded tries", _tries, quick=True),
+    Proof("fair-twin", "twins", "max-min fair links, exact arithmetic", _fluid, quick=True),
+    Proof(
+        "journey-twin", "twins", "loss, retries, cuts, re-routing, hop by hop", _hops, quick=True
+    ),
 )

@@ -218,14 +218,10 @@ PROOFS = (
     _proof("patience", "M/M/3+M, requests leave",
            _station((Kind(4.0, _ONE, fields=_PATIENCE),), _desk(servers=3), servers=3)),
     _proof("split", "tandem: FIFO link, random split to 3 nodes", _split),
-    _proof("mmpp", "MMPP/M/1 mean stay [s]", _bursts, quick=False),
-)  # fmt: skip
-
-# rows that wait for their mechanism
-LATER = (
-    _proof("sharing", "M/G/2-PS, two classes",
+    _proof("sharing", "M/G/2-PS, three classes",
            _station(_classes(0, 0, 0), _desk(servers=2, sharing=True),
                     servers=2, discipline="sharing")),
     _proof("resume", "server away, work resumed", partial(_interrupted, "resume", "resume")),
     _proof("restart", "server away, work restarted", partial(_interrupted, "keep", "restart")),
+    _proof("mmpp", "MMPP/M/1 mean stay [s]", _bursts, quick=False),
 )  # fmt: skip

@@ -92,7 +92,7 @@ def replay(script: Script, desks: Sequence[Desk]) -> Answer:
     simulation = ciw.Simulation(network, node_class=nodes)
     # ciw goes on until so many have left, however they did
     simulation.simulate_until_max_customers(len(script.t_emit_s), method="Finish")
-    return _read(simulation.get_all_records(), len(script.t_emit_s), len(desks))
+    return _read(simulation.get_all_records(), len(script.t_emit_s), desks)
 
 
 def _network(script: Script, desks: Sequence[Desk]) -> Any:
@@ -138,21 +138,23 @@ def _servers(desk: Desk) -> Any:
     return ciw.Schedule(list(servers), list(ends), preemption=desk.preemption)
 
 
-def _read(records: Sequence[Any], requests: int, desks: int) -> Answer:
-    answer = Answer(
-        np.full((requests, desks), np.nan),
-        np.full((requests, desks), np.nan),
-        np.zeros(requests, dtype=bool),
-        np.zeros(requests, dtype=bool),
-    )
-    for record in records:
-        row = record.id_number - 1
-        if record.record_type == "service":
-            answer.start_s[row, record.node - 1] = record.service_start_date
-            answer.finish_s[row, record.node - 1] = record.service_end_date
-        answer.refused[row] |= record.record_type == "rejection"
-        answer.left[row] |= record.record_type == "renege"
-    return answer
+def _read(records: Sequence[Any], requests: int, desks: Sequence[Desk]) -> Answer:
+    """Return what ciw recorded; service that is resumed began when it first began."""
+    shape = (requests, len(desks))
+    start_s, finish_s = np.full(shape, np.nan), np.full(shape, np.nan)
+    refused, left = np.zeros(requests, dtype=bool), np.zeros(requests, dtype=bool)
+    for record in sorted(records, key=lambda record: float(record.exit_date)):
+        row, desk = record.id_number - 1, record.node - 1
+        kind = record.record_type
+        if kind in {"service", "interrupted service"}:
+            resumed = desks[desk].preemption == "resume" and not np.isnan(start_s[row, desk])
+            if not resumed:
+                start_s[row, desk] = record.service_start_date
+        if kind == "service":
+            finish_s[row, desk] = record.service_end_date
+        refused[row] |= kind == "rejection"
+        left[row] |= kind == "renege"
+    return Answer(start_s, finish_s, refused, left)
 
 
 class _Bursts(ciw.dists.Distribution):  # type: ignore[misc]

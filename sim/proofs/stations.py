@@ -160,11 +160,18 @@ class Script:
         )
 
     def sharing_rules(self) -> Rules:
-        """Draw the rules of a node whose requests share it."""
-        servers = self.count(1, 2, 3)
-        share_of_one = (1.0, 0.5, 0.3)[self.count(0, 1, 2)]
+        """Draw the rules of a node whose requests share it.
+
+        Where times tie, every speed is a power of two: otherwise an end that coincides with another
+        instant may be rounded to either side of it.
+        """
+        pairs = ((1, 1.0, 2), (1, 0.5, 2), (2, 1.0, 2), (2, 0.25, 8), (4, 0.5, 8))
+        if self.ties:
+            servers, share_of_one, places = pairs[self.count(*range(len(pairs)))]
+            return Rules(servers, places, job_share=share_of_one)
+        share_of_one = (1.0, 0.7, 0.3)[self.count(0, 1, 2)]
         capacity = float(self.count(3, 5, 12, 10**9))
-        return Rules(servers, max(capacity, servers), job_share=share_of_one)
+        return Rules(self.count(1, 2, 3), capacity, job_share=share_of_one)
 
 
 def scripts(purpose: str, count: int = _SCRIPTS) -> list[Script]:

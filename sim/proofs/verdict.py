@@ -163,6 +163,25 @@ def compare(check: str, ours: Estimate, theirs: Estimate, note: str = "") -> Res
     return weigh(check, theirs.mean, both, note)
 
 
+def refuted(check: str, wrong: float, found: Estimate) -> Result:
+    """Judge a theory that must not hold: a negative control.
+
+    Args:
+        check: What is wrong.
+        wrong: The number that the wrong theory gives.
+        found: The estimate that must refute it.
+    """
+    return Result(
+        check=f"refuted: {check}",
+        expected=wrong,
+        measured=found.mean,
+        low=found.mean - found.half,
+        high=found.mean + found.half,
+        verdict="pass" if found.refutes(wrong) else "FAIL",
+        note="a wrong theory, which the interval must not hold",
+    )
+
+
 def exact(check: str, difference: float, cases: int, what: str, limit: float = EXACT) -> Result:
     """Judge the largest difference between two computations of the same numbers.
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from sim.proofs.student import quantile, rejection
-from sim.proofs.verdict import BIAS, Estimate, compare, estimate, exact, judge, skipped
+from sim.proofs.verdict import BIAS, Estimate, compare, estimate, exact, judge, refuted, skipped
 
 
 @pytest.mark.parametrize("df", [2, 7, 19, 63, 400])
@@ -95,3 +95,9 @@ def test_exact_checks_allow_rounding_only(difference: float, cases: int, verdict
 
 def test_a_skipped_check_is_not_bad() -> None:
     assert not skipped("x", "ciw is not installed").bad
+
+
+def test_a_wrong_theory_must_be_refuted() -> None:
+    found = Estimate(1.0, 0.01, 30)
+    assert refuted("x", 1.5, found).verdict == "pass"
+    assert refuted("x", 1.01, found).verdict == "FAIL"
