@@ -7,18 +7,19 @@ a second run of the same tree starts at once.
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any
+
+from coverage import Coverage
 
 from tests.mutation import fork, suite
-from tests.mutation.rule import ROOT, modules, path_of
+from tests.mutation.rule import ROOT, definitions, modules, parse, path_of
 
+_IMPORT = "(import)"
 Lines = dict[str, list[int]]  # by `module:qualname` of the outermost function
 
 
@@ -89,60 +90,36 @@ def _times(say: fork.Say) -> None:
 
 
 def _lines(say: fork.Say) -> None:
-    """Run every test once under a tracer that follows the frames of the physics rooms."""
-    tracer = _Tracer()
+    """Run every test once and note which lines of the physics rooms it runs."""
+    watch = Coverage(
+        data_file=None, config_file=False, include=[str(path_of(m)) for m in modules()]
+    )
 
     def work(session: suite.Session) -> None:
-        tracer.take()
         names = list(session.items)
         for name, following in zip(names, [*names[1:], None], strict=True):
-            sys.settrace(tracer.called)
+            watch.switch_context(name)
             session.run(name, following)
-            sys.settrace(None)
-            tracer.tests[name] = tracer.take()
             session.failures.clear()
 
-    sys.settrace(tracer.called)
+    watch.start()
+    watch.switch_context(_IMPORT)
     suite.collect(work)
-    sys.settrace(None)
-    say(json.dumps({"lines": tracer.tests, "at_import": sorted(tracer.first)}))
+    watch.stop()
+    tests: dict[str, Lines] = {}
+    for module in modules():
+        for line, names in watch.get_data().contexts_by_lineno(str(path_of(module))).items():
+            function = _owner(module).get(line)
+            for name in names if function else ():
+                tests.setdefault(name, {}).setdefault(f"{module}:{function}", []).append(line)
+    say(json.dumps({"lines": tests, "at_import": sorted(tests.pop(_IMPORT, {}))}))
 
 
-class _Tracer:
-    def __init__(self) -> None:
-        self.modules = {str(path_of(name)): name for name in modules()}
-        self.known: dict[CodeType, set[int] | None] = {}
-        self.tests: dict[str, Lines] = {}
-        self.first: Lines = {}
-        self._taken = False
-
-    def called(self, frame: FrameType, event: str, arg: Any) -> Any:
-        code = frame.f_code
-        if code not in self.known:
-            ours = code.co_filename in self.modules and code.co_flags & 0x2
-            self.known[code] = set() if ours else None
-        lines = self.known[code]
-        if lines is None:
-            return None
-        add = lines.add
-        add(code.co_firstlineno)
-
-        def line(frame: FrameType, event: str, arg: Any) -> Any:
-            add(frame.f_lineno)
-            return line
-
-        return line
-
-    def take(self) -> Lines:
-        """Return what ran since the last time, by outermost function."""
-        found: dict[str, set[int]] = {}
-        for code, lines in self.known.items():
-            if lines:
-                outer = code.co_qualname.split(".<locals>")[0]
-                name = f"{self.modules[code.co_filename]}:{outer}"
-                found.setdefault(name, set()).update(lines)
-                lines.clear()
-        taken = {name: sorted(lines) for name, lines in found.items()}
-        if not self._taken:
-            self.first, self._taken = taken, True
-        return taken
+@cache
+def _owner(module: str) -> dict[int, str]:
+    """Return the outermost function of each line that lies in the body of one."""
+    found: dict[int, str] = {}
+    for name, node in definitions(parse(module)):
+        if "<locals>" not in name:
+            found.update(dict.fromkeys(range(node.body[0].lineno, node.end_lineno + 1), name))
+    return found

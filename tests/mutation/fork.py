@@ -94,7 +94,7 @@ def _end(child: _Child[Task]) -> str:
     return child.said.decode()
 
 
-def call(work: Callable[[Say], None], limit_s: float = 900.0) -> str:
+def call(work: Callable[[Say], None], limit_s: float = 3600.0) -> str:
     """Do one thing in a child and return what it says.
 
     Raises:
