@@ -175,11 +175,17 @@ def _utilisation(slots: Table, meta: Mapping[str, Any], routed: list[int]) -> fl
 
 
 def _decision_share(tables: Tables, meta: Mapping[str, Any], routed: list[int]) -> float:
-    """Return the share of busy server time on routed nodes that no batch accounts for."""
+    """Return the share of busy server time on routed nodes that went to decisions and merges.
+
+    A run recorded before nodes told it (`own_s`): what no batch accounts for.
+    """
     slots = tables["slots"]
     busy = float(slots["busy_s"][np.isin(slots["node"], routed)].sum())
     if busy <= 0.0:
         return math.nan
+    own = [node["own_s"] for node in meta["nodes"] if node["id"] in routed and "own_s" in node]
+    if len(own) == len(routed):
+        return math.fsum(own) / busy
     served = batch_seconds(
         tables["requests"], tables.get("faults", {}), routed, float(meta["end_s"])
     )

@@ -58,7 +58,7 @@ def _bars(fig: go.Figure, kind: str, mine: Sequence[Span]) -> None:
     )
     fig.add_bar(
         y=[style.plain(span.place) for span in mine], base=style.light(from_s),
-        x=style.light(until_s - from_s), orientation="h", name=kind, width=0.7,
+        x=style.light(until_s - from_s), orientation="h", name=kind, width=0.7, showlegend=True,
         marker={"color": COLORS[kind], "line": {"width": 0}}, opacity=0.85,
         text=[f"{_TIME.text(s.from_s)} to {_TIME.text(s.until_s)}" for s in mine],
         textposition="none",

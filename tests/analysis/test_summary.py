@@ -105,6 +105,15 @@ def test_own_work_is_what_no_batch_explains(made) -> None:
     )
 
 
+def test_own_work_is_what_nodes_say_where_they_say_it(made) -> None:
+    routed = [node["id"] for node in made.meta["nodes"] if node["routed"]]
+    slots = made.tables["slots"]
+    busy_s = slots["busy_s"][np.isin(slots["node"], routed)].sum()
+    nodes = [{**node, "own_s": 3.0} for node in made.meta["nodes"]]
+    found = summarise(made.tables, {**made.meta, "nodes": nodes})["decision_share"]
+    assert found == pytest.approx(3.0 * len(routed) / busy_s)
+
+
 def test_a_batch_is_counted_once_and_a_crash_ends_it() -> None:
     requests = {
         "t_start_s": np.array([1.0, 1.0, 4.0, np.nan]),

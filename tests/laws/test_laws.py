@@ -384,13 +384,15 @@ def test_the_laws_hold_with_a_model(world: World) -> None:
 
 
 def test_a_policy_pays_for_its_own_work() -> None:
-    def busy_s(**cost: Any) -> float:
+    def costs(**cost: Any) -> tuple[float, float]:
         plan = minds.world([minds.node()], [minds.poisson(20.0)])
-        return float(minds.run(plan, minds.script(**cost))["slots"]["busy_s"].sum())
+        seen = minds.run(plan, minds.script(**cost))
+        return float(seen["slots"]["busy_s"].sum()), seen.record.meta["nodes"][0]["own_s"]
 
-    free_s = busy_s()
+    free_s, none_s = costs()
+    busy_s, own_s = costs(flop=1e8, read_bytes=5e7)
     # five boundaries with a decision, each 0.1 s of FLOP and 0.05 s of bytes
-    np.testing.assert_allclose(busy_s(flop=1e8, read_bytes=5e7) - free_s, 5 * 0.15)
+    np.testing.assert_allclose([busy_s - free_s, own_s, none_s], [5 * 0.15, 5 * 0.15, 0.0])
 
 
 def test_drains_end_on_time_and_what_is_left_is_in_flight() -> None:
