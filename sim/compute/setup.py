@@ -35,6 +35,8 @@ class ColdStation(Station):
         setup: How long a set-up takes, and how long an idle server stays warm.
     """
 
+    __slots__ = ("_warm_until_s", "_warming", "setup")
+
     def __init__(self, floor: Floor, spec: NodeSpec, setup: Setup) -> None:
         super().__init__(floor, spec)
         self.setup = setup
@@ -51,7 +53,7 @@ class ColdStation(Station):
         wanted = len(self._jobs) * self.max_size + self._ready(now_s)
         while self.free and wanted > self._warming * self.max_size:
             self._warming += 1
-            self._occupy(now_s)
+            self._take_server(now_s)
             key = -1 - self.node
             self.clock.at(now_s + self.setup.time_s, END, key, self._warmed, self.epoch)
         return False
@@ -63,8 +65,9 @@ class ColdStation(Station):
             self.wake(now_s)
 
     def _take_server(self, now_s: float) -> None:
-        self._warm_until_s.pop()
-        self._occupy(now_s)
+        if self._warm_until_s:  # there is none for a set-up, nor for work that is resumed
+            self._warm_until_s.pop()
+        super()._take_server(now_s)
 
     def _release(self, now_s: float) -> None:
         super()._release(now_s)

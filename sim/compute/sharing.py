@@ -34,6 +34,8 @@ class SharingStation(Station):
         spec: The node.
     """
 
+    __slots__ = ("_attained_at_s", "_attained_s", "_ends", "_inside", "_next")
+
     def __init__(self, floor: Floor, spec: NodeSpec) -> None:
         super().__init__(floor, spec)
         self._attained_s = 0.0  # service that a request would have got that is here for ever,

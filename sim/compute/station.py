@@ -46,6 +46,15 @@ class Station:
         spec: The node.
     """
 
+    service: Service
+    # (beyond 30 attributes Python's instances lose their fast layout: 7% of the common job)
+    __slots__ = (
+        "_check_s", "_down_s", "_impatient", "_jobs", "_open", "_queue", "_running", "_timer_s",
+        "_working_s", "batch_ids", "blocked", "capacity", "clock", "ends", "epoch", "free",
+        "in_system", "max_size", "max_wait_s", "meters", "node", "requests", "servers", "service",
+        "spec", "up",
+    )  # fmt: skip
+
     def __init__(self, floor: Floor, spec: NodeSpec) -> None:
         self.clock, self.spec, self.node = floor.clock, spec, spec.id
         self.requests, self.in_system, self.ends = floor.requests, floor.in_system, floor.ends
@@ -58,12 +67,11 @@ class Station:
         self._down_s = nan  # since when, or when last
         self.meters = Meters()
         self._impatient = floor.impatient
-        self._queue = line(spec.discipline, floor.requests)
+        self._queue = line(spec.discipline, floor.requests, removable=floor.impatient)
         self._running: dict[int, Batch] = {}
         self._jobs: deque[Job] = deque()
         self._check_s = self._timer_s = nan
         self._working_s = 0.0  # of jobs on servers now
-        self.service: Service
 
     # --- requests come
 
@@ -131,25 +139,22 @@ class Station:
                 self._leave([self._queue.popleft()], MEMORY_FULL, now_s)
 
     def _ready(self, now_s: float) -> int:
-        """Return how many requests wait for nothing but a server."""
+        """Return how many requests wait for nothing but a server; 0 if a batch is not due yet."""
         waiting = len(self._queue)
-        if not waiting or self.blocked or self._must_wait(waiting, now_s):
+        if not waiting or self.blocked:
             return 0
-        return waiting
-
-    def _may_work(self, now_s: float) -> bool:
-        """Tell whether a free server can begin at once."""
-        return True
-
-    def _must_wait(self, waiting: int, now_s: float) -> bool:
         if waiting >= self.max_size or self.max_wait_s == 0.0:
-            return False
+            return waiting
         due_s = self._queue.oldest_s() + self.max_wait_s
         if now_s >= due_s:
-            return False
+            return waiting
         if self._timer_s != due_s:
             self._timer_s = due_s
             self.clock.at(due_s, START, self.node, self._check)
+        return 0
+
+    def _may_work(self, now_s: float) -> bool:
+        """Tell whether a free server can begin at once."""
         return True
 
     def _start_batch(self, size: int, now_s: float) -> None:
@@ -165,9 +170,6 @@ class Station:
         self.service.begin(batch, now_s)
 
     def _take_server(self, now_s: float) -> None:
-        self._occupy(now_s)
-
-    def _occupy(self, now_s: float) -> None:
         self._busy(now_s)
         self.free -= 1
         busy = self.servers - self.free
@@ -341,7 +343,7 @@ class Station:
                 stall_s=batch.stall_s + (now_s - self._down_s),
                 due_s=now_s + (batch.due_s - self._down_s),
             )
-            self._occupy(now_s)
+            self._take_server(now_s)
             self.clock.at(again.due_s, END, again.ids[0], self.finish, again)
 
     def settle(self, now_s: float) -> Meters:

@@ -127,9 +127,9 @@ def test_servers_are_never_overbooked() -> None:
     fleet = lived()
     floor = Floor(fleet.clock, fleet.requests, fleet.in_system, fleet, iter(range(9)))
     station = Station(floor, worlds.node(0, servers=1))
-    station._occupy(0.0)
+    station._take_server(0.0)
     with pytest.raises(LawViolation, match="L3 capacity: node 0 runs 2 of 1"):
-        station._occupy(0.0)
+        station._take_server(0.0)
 
 
 def test_a_node_that_cannot_hold_its_plan_is_named() -> None:

@@ -111,7 +111,8 @@ def plain_worlds(draw: st.DrawFn) -> World:
     return World(
         name="drawn", seed=draw(st.integers(0, 999)), duration_s=4.0,
         drain_s=draw(st.sampled_from([0.0, 0.5, 30.0])), slot_s=draw(st.sampled_from([0.7, 1.0])),
-        nodes=tuple(nodes), links=made, streams=tuple(streams), service=ServiceSpec(law, 0.1),
+        nodes=tuple(nodes), links=made, streams=tuple(streams),
+        service=ServiceSpec(law, 0.1, each_s=draw(st.sampled_from([0.0, 0.02]))),
         dispatch=DispatchSpec(dispatch, draw(st.sampled_from([0.0, 0.3]))),
         faults=draw(faults(serving, len(made))), transport=draw(st.sampled_from(TRANSPORTS)),
     )  # fmt: skip

@@ -56,6 +56,7 @@ def scripts(draw: st.DrawFn) -> tuple[list[Coming], Rules, list[Down]]:
         capacity=draw(st.sampled_from([2, 3, 5, 12, np.inf])),
         size=draw(st.sampled_from([1, 1, 2, 4])),
         wait_s=draw(st.sampled_from([0.0, 0.25, 0.5, 2.0])),
+        each_s=draw(st.sampled_from([0.0, 0.25])),
         by_priority=draw(st.booleans()),
         setup_s=draw(st.sampled_from([None, None, 0.0, 0.25, 1.0, 2.5])),
         keep_s=draw(st.sampled_from([0.0, 0.25, 1.0, np.inf])),
@@ -86,10 +87,11 @@ def test_requests_that_move_match_a_chain_of_two_twins(
     """Node 0 migrates; whoever finds it down goes to node 1, which is 0.25 s away."""
     coming, rules, outages = script
     moves = [replace(o, work="migrate") for o in outages]
-    fates, late = chain(coming, rules, moves, there[1])
+    after = replace(there[1], each_s=rules.each_s)  # one law of service for the whole world
+    fates, late = chain(coming, rules, moves, after)
     base = world(rules, moves)
     links = both_ways(0, 1, 0, delay_s=0.25, bytes_per_s=np.inf, sharing="none")
-    two = replace(base, nodes=(spec(rules), spec(there[1], 1)), links=links)
+    two = replace(base, nodes=(spec(rules), spec(after, 1)), links=links)
     fleet = live(two, workload(coming), Around)
     table = fleet.recorder.requests(fleet.requests)
     agree(table, fates)
@@ -142,6 +144,13 @@ def test_a_batch_lasts_as_long_as_its_longest_request() -> None:
         members = table["batch"] == batch
         assert np.ptp(service[members]) == 0.0
         assert (sizes[members] == members.sum()).all()
+
+
+def test_every_request_after_the_first_makes_a_batch_longer() -> None:
+    coming = [Coming(0, 1), *(Coming(0.5, s) for s in (1.0, 2.0, 0.5, 1.0))]
+    table = engine(coming, Rules(size=3, each_s=0.25))
+    assert table["t_finish_s"].tolist() == [1, 3.5, 3.5, 3.5, 4.5]
+    assert table["service_s"].tolist() == [1, 2.5, 2.5, 2.5, 1]
 
 
 def test_service_times_are_those_drawn_at_emission() -> None:
