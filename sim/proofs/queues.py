@@ -66,12 +66,15 @@ def _erlang_b(lab: Lab) -> Sequence[Result]:
     ]
 
 
+_KENDALL = {"deterministic": "D", "erlang": "E", "hyperexponential": "H2"}
+
+
 def _general(law: str, cv: float, rate: float, size: Size, seed: int) -> Checks:
     def checks(lab: Lab) -> Sequence[Result]:
         spec = ServiceSpec(law, 1.0, cv)  # type: ignore[arg-type]
         seen = observe(lab.run, (Kind(rate, spec),), size, seed)
         theory = mg1_wait(rate, 1.0, second_moment(spec))
-        return [wait(seen, f"M/{law}/1 mean wait [s]", theory)]
+        return [wait(seen, f"M/{_KENDALL[law]}/1 mean wait [s]", theory)]
 
     return checks
 
