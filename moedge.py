@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from analysis.load import Run
     from scenarios.experiment import Outcome
     from scenarios.planning import Grid, Order
+    from sim.proofs.verdict import Result
 
-__all__ = ["Comparison", "TrialRun", "check", "compare", "load", "report", "run"]
+__all__ = ["Comparison", "TrialRun", "check", "compare", "load", "prove", "report", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,23 @@ def check(scenario: str | Path) -> list[str]:
     from scenarios.checking import check_one
 
     return list(check_one(str(scenario))["errors"])
+
+
+def prove(only: Iterable[str] = (), *, quick: bool = False, jobs: int = 1) -> list[Result]:
+    """Hold the physics against theory, twins and a peer; return one row per check.
+
+    Args:
+        only: Names of proofs or groups; all when left out.
+        quick: Only the set that runs with every change.
+        jobs: Proofs at a time.
+
+    Raises:
+        InputError: A name is wrong.
+    """
+    from scenarios.cli_prove import prove_all
+    from sim.proofs.table import choose
+
+    return prove_all(choose(tuple(only), quick=quick), jobs)
 
 
 def load(run_dir: str | Path) -> Run:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.drift import drift_facts
+from analysis.outcomes import by_stream, counts, latency, usefulness
 from analysis.quality import arrival_slots, quality
-from sim.records import DROPS, Table, Tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sim.arrays import AnyArray, BoolArray, FloatArray
+    from sim.arrays import AnyArray, FloatArray
+    from sim.records import Table, Tables
 
 # A station is unstable when its number in system both keeps rising and rises by more than chance
 # can explain. The
@@ -45,6 +46,9 @@ def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
     not return within it (unfinished ones included). A request without a deadline misses only when
     it is dropped.
 
+    Where there is more than one stream, some of these are there for each of them too, such as
+    `latency_p99_s[alarm]` (`analysis.outcomes`).
+
     `regret_*` are over node-slots of routed nodes with service, equal weight each: best merge
     minus reward, or minus the plan's expected reward on the seeded sample (`analysis.quality`);
     `drift_*` are in `analysis.drift`. `memory_*` are over
@@ -58,9 +62,9 @@ def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
     routed = routed_nodes(meta)
     requests = tables["requests"]
     unstable = unstable_nodes(requests, meta)
-    out: dict[str, Any] = _counts(requests)
-    out |= _latency(requests)
-    out |= _usefulness(requests, float(meta["duration_s"]))
+    out: dict[str, Any] = counts(requests)
+    out |= latency(requests)
+    out |= usefulness(requests, float(meta["duration_s"]))
     out |= quality(tables, meta, routed)
     drift, slots = tables.get("drift", {}), tables.get("slots", {})
     out |= drift_facts(drift, slots, routed, arrival_slots(meta))
@@ -70,61 +74,13 @@ def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
     out["stable"] = not unstable
     names = {int(node["id"]): str(node["name"]) for node in meta["nodes"]}
     out["unstable_nodes"] = "; ".join(names[node] for node in unstable)
-    return out
+    return out | by_stream(requests, meta)
 
 
 def routed_nodes(meta: Mapping[str, Any]) -> list[int]:
     """Return the nodes whose plan the policy decides; all serving nodes where there are none."""
     routed = [int(node["id"]) for node in meta["nodes"] if node["routed"]]
     return routed or [int(node["id"]) for node in meta["nodes"] if node["servers"] > 0]
-
-
-# --- requests -------------------------------------------------------------------------------------
-
-
-def _counts(requests: Table) -> dict[str, Any]:
-    emitted = len(requests["id"])
-    returned = int(np.isfinite(requests["t_return_s"]).sum())
-    reasons = np.bincount(requests["drop"].astype(np.int64) + 1, minlength=len(DROPS) + 1)[1:]
-    dropped = int(reasons.sum())
-    out: dict[str, Any] = {"requests": emitted, "returned": returned, "dropped": dropped}
-    out |= {f"dropped_{reason}": int(n) for reason, n in zip(DROPS, reasons, strict=True)}
-    out["in_flight"] = emitted - returned - dropped
-    out["drop_share"] = dropped / emitted if emitted else math.nan
-    return out
-
-
-def _latency(requests: Table) -> dict[str, float]:
-    latency = requests["t_return_s"] - requests["t_emit_s"]
-    latency = latency[np.isfinite(latency)]
-    names = ("latency_p50_s", "latency_p95_s", "latency_p99_s")
-    if len(latency) == 0:
-        return dict.fromkeys(("latency_mean_s", *names), math.nan)
-    found = np.quantile(latency, (0.5, 0.95, 0.99)).tolist()
-    return {"latency_mean_s": float(latency.mean()), **dict(zip(names, found, strict=True))}
-
-
-def in_time(requests: Table) -> BoolArray:
-    """Return which requests came back within their deadline; any return will do without one."""
-    latency = requests["t_return_s"] - requests["t_emit_s"]
-    allowed = np.where(np.isfinite(requests["deadline_s"]), requests["deadline_s"], np.inf)
-    found: BoolArray = np.isfinite(latency) & (latency <= allowed)
-    return found
-
-
-def _usefulness(requests: Table, duration_s: float) -> dict[str, float]:
-    emitted = len(requests["id"])
-    timely = in_time(requests)
-    missed = (requests["drop"] >= 0) | (np.isfinite(requests["deadline_s"]) & ~timely)
-    scored = requests["correct"] >= 0
-    useful = float((timely & (requests["correct"] == 1)).sum()) if scored.any() else math.nan
-    return {
-        "deadline_miss": float(missed.mean()) if emitted else math.nan,
-        "goodput_per_s": float(timely.sum()) / duration_s,
-        "accuracy": float((requests["correct"][scored] == 1).mean()) if scored.any() else math.nan,
-        "useful": useful,
-        "useful_per_s": useful / duration_s,
-    }
 
 
 # --- memory ---------------------------------------------------------------------------------------
@@ -219,11 +175,17 @@ def _utilisation(slots: Table, meta: Mapping[str, Any], routed: list[int]) -> fl
 
 
 def _decision_share(tables: Tables, meta: Mapping[str, Any], routed: list[int]) -> float:
-    """Return the share of busy server time on routed nodes that no batch accounts for."""
+    """Return the share of busy server time on routed nodes that went to decisions and merges.
+
+    A run recorded before nodes told it (`own_s`): what no batch accounts for.
+    """
     slots = tables["slots"]
     busy = float(slots["busy_s"][np.isin(slots["node"], routed)].sum())
     if busy <= 0.0:
         return math.nan
+    own = [node["own_s"] for node in meta["nodes"] if node["id"] in routed and "own_s" in node]
+    if len(own) == len(routed):
+        return math.fsum(own) / busy
     served = batch_seconds(
         tables["requests"], tables.get("faults", {}), routed, float(meta["end_s"])
     )

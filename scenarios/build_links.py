@@ -77,11 +77,10 @@ def _shape(scenario: Scenario, names: Names, streams: Streams) -> Iterator[tuple
     elif isinstance(topology, BarabasiAlbert):
         edges = generators.barabasi_albert(nodes, topology.m, streams.stream("topology"))
     elif isinstance(topology, Grid):
-        edges = generators.grid(nodes, topology.width)  # type: ignore[attr-defined]
+        edges = generators.grid(nodes, topology.width)
     elif isinstance(topology, Waxman):
         rng = streams.stream("topology")
-        draw = generators.waxman  # type: ignore[attr-defined]
-        edges = draw(nodes, topology.alpha, topology.beta, rng)
+        edges = generators.waxman(nodes, topology.alpha, topology.beta, rng)
     else:
         top = names.ids(center(topology))[0]
         below = [node for node in nodes if node != top]

@@ -74,10 +74,19 @@ def _arrivals(scenario: Scenario, stream: Stream, node: str, card: ModelCard | N
         return ArrivalSpec("profile", mean_per_s, profile=steps)
     if isinstance(arrivals, Mmpp | Diurnal | Hawkes):
         return _modulated(arrivals, load)
-    rows = traces.read(paths.inside(scenario.origin.folder, arrivals.file)).of(node)
-    tasks = tuple(task_index(word, card) for word in rows.tasks)
-    # a higher load plays the trace faster
-    return ArrivalSpec("trace", None, times_s=tuple(t / load for t in rows.times_s), tasks=tasks)
+    path = paths.inside(scenario.origin.folder, arrivals.file)
+    rows = traces.read(path, arrivals.format, arrivals.bytes_per_token).of(node)
+    return ArrivalSpec(
+        "trace",
+        None,
+        times_s=tuple(t / load for t in rows.times_s),  # a higher load plays the trace faster
+        tasks=tuple(task_index(word, card) for word in rows.tasks),
+        up_bytes=rows.up_bytes,
+        down_bytes=rows.down_bytes,
+        services_s=rows.services_s if card is None else (),  # a model's follow from hardware
+        priorities=rows.priorities,
+        deadlines_s=rows.deadlines_s,
+    )
 
 
 def _modulated(arrivals: Mmpp | Diurnal | Hawkes, load: float) -> ArrivalSpec:

@@ -133,6 +133,74 @@ def _filled(values: Any) -> AnyArray:
     return np.asarray(texts)
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a Parquet file says of itself: top-level columns, rows, and bytes once unpacked."""
+
+    names: tuple[str, ...]
+    rows: int
+    unpacked_bytes: int
+
+
+def parquet_shape(path: Path) -> Shape:
+    """Read the footer of a foreign Parquet file.
+
+    Raises:
+        InputError: It is none.
+    """
+    source = [_literal_path(path)]
+    with _foreign(path) as connection:
+        described = connection.execute(f"DESCRIBE SELECT * FROM {_FOREIGN}", source).fetchall()
+        (rows,) = connection.execute(
+            "SELECT sum(num_rows) FROM parquet_file_metadata(?)", source
+        ).fetchone()
+        (unpacked,) = connection.execute(
+            "SELECT sum(total_uncompressed_size) FROM parquet_metadata(?)", source
+        ).fetchone()
+    return Shape(tuple(row[0] for row in described), int(rows or 0), int(unpacked or 0))
+
+
+def parquet_texts(path: Path, names: Sequence[str]) -> Iterator[tuple[str | None, ...]]:
+    """Yield the rows of a foreign Parquet file in order, cells as text, None where NULL.
+
+    Args:
+        path: The file.
+        names: Columns that it has, one or more.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    selected = ", ".join(f"CAST({_quoted(name)} AS VARCHAR)" for name in names)
+    with _foreign(path) as connection:
+        found = connection.execute(f"SELECT {selected} FROM {_FOREIGN}", [_literal_path(path)])
+        while part := found.fetchmany(_FOREIGN_ROWS):
+            yield from part
+
+
+_FOREIGN = "read_parquet(?, hive_partitioning=false)"
+_FOREIGN_ROWS = 65536
+
+
+@contextmanager
+def _foreign(path: Path) -> Iterator[Any]:
+    """Hand out a DuckDB for one file of a stranger: little memory, and no extension is fetched."""
+    import duckdb
+
+    limits: dict[str, Any] = {"threads": 1, "memory_limit": "512MB"}
+    limits |= {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+    with duckdb.connect(config=limits) as connection:
+        try:
+            yield connection
+        except duckdb.Error as error:
+            said = str(error).splitlines()[0].replace(str(path), path.name)
+            raise InputError(f"{path.name}: cannot be read as Parquet: {said}") from None
+
+
+def _literal_path(path: Path) -> str:
+    """Return a path that DuckDB takes for one file, not for a pattern of names."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
+
+
 # --- the folder ---------------------------------------------------------------------------------
 
 

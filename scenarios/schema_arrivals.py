@@ -98,7 +98,8 @@ class Trace(Words):
     """Arrivals from a trace file beside the scenario (CSV, JSON lines or Parquet).
 
     Canonical columns: `t_s` (ascending), and where known `task` (a name or an index), `node` (each
-    node takes its own rows), `up_bytes`, `down_bytes` and `service_s`.
+    node takes its own rows), `up_bytes`, `down_bytes`, `service_s` (only with `model: none`),
+    `priority` and `deadline_s`.
     """
 
     kind: Literal["trace"]

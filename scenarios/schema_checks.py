@@ -10,7 +10,16 @@ from scenarios.schema_arrivals import Profile
 from scenarios.schema_faults import AtLink, AtNode, CloudOutage, Partition
 from scenarios.schema_fleet import MOST_NODES
 from scenarios.schema_names import Names, center, connections, members, pairs
-from scenarios.schema_network import BarabasiAlbert, Explicit, GraphML, Ring, Star, Tree
+from scenarios.schema_network import (
+    BarabasiAlbert,
+    Explicit,
+    GraphML,
+    Grid,
+    Ring,
+    Star,
+    Tree,
+    Waxman,
+)
 from sim.errors import InputError, UnknownName
 from sim.units import format_s
 
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
 
 MOST_LINKS = 1_000_000
 MOST_SLOTS = 1_000_000
+MOST_WAXMAN = 2000  # every pair is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +150,13 @@ def check_topology(scenario: Scenario, names: Names) -> Iterator[Finding]:
     if isinstance(topology, BarabasiAlbert) and topology.m >= joined:
         said = f"expected m < number of nodes ({joined}), found {topology.m}"
         yield Finding(("topology", "m"), said)
+    if isinstance(topology, Grid) and topology.width > joined:
+        said = f"expected at most the number of nodes ({joined}), found {topology.width}"
+        yield Finding(("topology", "width"), said)
+    if isinstance(topology, Waxman) and joined > MOST_WAXMAN:
+        yield Finding(
+            ("topology",), f"waxman: expected at most {MOST_WAXMAN} nodes, found {joined}"
+        )
     if isinstance(topology, GraphML):
         yield from _check_file(scenario, names)
     yield from _check_listed(scenario, names)

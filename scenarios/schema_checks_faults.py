@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from scenarios.schema_checks import Check, Finding
+from scenarios.schema_checks_load import islands
 from scenarios.schema_faults import (
     AtLink,
     AtNode,
@@ -39,6 +41,7 @@ def check_times(scenario: Scenario, names: Names) -> Iterator[Finding]:
         path: Path = ("faults", i)
         yield from _check_when(fault, path)
         yield from _check_again(fault, path)
+        yield from _check_count(fault, path, end_s)
         if fault.at_s is not None and fault.at_s >= end_s:
             said = f"never happens: the run ends at {format_s(end_s)}"
             yield Finding((*path, "at"), said, warning=True)
@@ -60,6 +63,21 @@ def _check_when(fault: When, path: Path) -> Iterator[Finding]:
         )
     elif fault.at_s is None and fault.for_s is not None:
         yield Finding((*path, "for"), "only with 'at'; 'mttr' says how long a drawn failure takes")
+
+
+def _check_count(fault: When, path: Path, end_s: float) -> Iterator[Finding]:
+    """Check that there are not more outages than a run takes."""
+    from sim.faults import MOST
+
+    if fault.mtbf_s is not None and fault.mttr_s is not None:
+        key, count = "mtbf", end_s / (fault.mtbf_s + fault.mttr_s)
+    elif fault.every_s is not None and fault.at_s is not None:
+        last_s = min(end_s, math.inf if fault.until_s is None else fault.until_s)
+        key, count = "every", (last_s - fault.at_s) / fault.every_s
+    else:
+        return
+    if count > MOST:
+        yield Finding((*path, key), f"expected at most {MOST} outages in a run, found {count:.3g}")
 
 
 def _check_again(fault: When, path: Path) -> Iterator[Finding]:
@@ -152,10 +170,22 @@ def _check_copies(
     if scenario.model is None:
         yield Finding(path, f"{fault.kind} needs a model")
         return
-    bare = [node for node in names.ids(fault.node) if names.group_of[node].experts_from is None]
-    if bare:
-        said = f"{names.name(bare[0])!r} has no other copy of its experts: its group needs"
-        yield Finding((*path, "node"), f"{said} 'experts_from'")
+    place = (*path, "node")
+    if any(names.group_of[node].experts_from for node in names.ids(fault.node)):
+        said = f"has no effect: {fault.node!r} stores no experts, they come from 'experts_from'"
+        yield Finding(place, said, warning=True)
+        return
+    island = islands(scenario, names)
+    stores = [
+        node
+        for node, group in enumerate(names.group_of)
+        if group.servers and group.experts_from is None
+    ]
+    for node in names.ids(fault.node):
+        if not any(other != node and island[other] == island[node] for other in stores):
+            said = "has nowhere to fetch a lost expert from: expected links to another node with"
+            yield Finding(place, f"{names.name(node)!r} {said} servers")
+            return
 
 
 def check_expert_faults(scenario: Scenario, card: ModelCard | None) -> Iterator[Finding]:
@@ -176,5 +206,5 @@ TIMES: tuple[tuple[frozenset[str], Check], ...] = (
 CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"nodes", "topology", "faults"}), check_links),
     (frozenset({"nodes", "faults"}), check_nodes),
-    (frozenset({"nodes", "faults", "model"}), check_mode),
+    (frozenset({"nodes", "topology", "faults", "model"}), check_mode),
 )

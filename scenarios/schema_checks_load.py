@@ -148,11 +148,15 @@ def stream_rate_per_s(stream: Stream, duration_s: float) -> float:
 def mmpp_rate_per_s(arrivals: Mmpp) -> float:
     """Return the mean rate over the stationary states, which jumps must all connect.
 
+    NaN where jumps are no square matrix (`schema_checks_physics` says so).
+
     Source: the embedded chain's stationary law, weighted by mean stays. Deviation: none.
     """
     import numpy as np
 
     n = len(arrivals.states)
+    if arrivals.jumps and [len(row) for row in arrivals.jumps] != [n] * n:
+        return math.nan
     jumps = np.array(arrivals.jumps or np.roll(np.eye(n), 1, axis=1), dtype=np.float64)
     system = np.vstack((jumps.T - np.eye(n), np.ones(n)))
     visits = np.linalg.lstsq(system, np.append(np.zeros(n), 1.0), rcond=None)[0]

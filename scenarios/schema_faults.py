@@ -13,8 +13,8 @@ from scenarios.schema_types import (
     Count,
     Factor,
     Name,
+    PositiveLoss,
     PositiveSeconds,
-    PositiveShare,
     Seconds,
     SecondsOrForever,
     Words,
@@ -107,7 +107,7 @@ class LinkLossy(AtLink):
     """A link loses tries of transfers, beside its own loss."""
 
     kind: Literal["link-lossy"]
-    loss: PositiveShare = Field(description="Probability per try.", examples=[0.2])
+    loss: PositiveLoss = Field(description="Probability per try.", examples=[0.2])
 
 
 class Partition(When):
@@ -136,13 +136,13 @@ class _Experts(AtNode):
 
 
 class ExpertLost(_Experts):
-    """A node's own copies of experts are gone; a copy must come from `experts_from`."""
+    """Experts are gone from a node's storage: they come from another node until it is over."""
 
     kind: Literal["expert-lost"]
 
 
 class ExpertCorrupt(_Experts):
-    """A node's own copies of experts are damaged: read, found wrong, and fetched from elsewhere."""
+    """Copies in a node's storage are damaged: read, found wrong, and fetched from another node."""
 
     kind: Literal["expert-corrupt"]
 

@@ -188,8 +188,8 @@ class Group(Words):
     )
     experts_from: Name | None = Field(
         None,
-        description="A single node whose copies of experts are fetched over the links; from the"
-        " node's own storage when left out.",
+        description="A single node: experts are fetched from it over the links, and nothing is"
+        " stored here; from the node's own storage when left out.",
         examples=["cloud"],
     )
     memory_bytes: PositiveBytes | None = Field(

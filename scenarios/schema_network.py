@@ -11,6 +11,7 @@ from scenarios.schema_types import (
     Bandwidth,
     Loss,
     Name,
+    Positive,
     PositiveCount,
     PositiveShare,
     Seconds,
@@ -113,12 +114,10 @@ class Grid(_Shaped):
 
 
 class Waxman(_Shaped):
-    """Nodes at random places: the nearer, the likelier a link; drawn from the seed."""
+    """Nodes at random places: the nearer, the likelier a link; connected, drawn from the seed."""
 
     kind: Literal["waxman"]
-    alpha: PositiveShare = Field(
-        0.4, description="How fast links get rarer with distance: the larger, the more long ones."
-    )
+    alpha: Positive = Field(0.4, description="Reach of links, as a share of the largest distance.")
     beta: PositiveShare = Field(0.6, description="Probability of a link at distance 0.")
     link: Link = Field(description="Each link.")
 

@@ -67,7 +67,7 @@ class Finding:
         metric = BY_KEY.get(KEYS[held.metric])
         if metric is None:
             return str(held)
-        return f"{held.metric} {held.op} {metric.text(held.limit)}"
+        return f"{held.subject} {held.op} {metric.text(held.limit)}"
 
     def _found(self) -> str:
         from analysis.metrics import BY_KEY
@@ -108,7 +108,15 @@ def _words(axes: Sequence[str], cell: tuple[str, ...]) -> str:
 
 
 def _value(assertion: Assertion, rows: Sequence[Mapping[str, Any]]) -> float:
-    values = [float(row.get(KEYS[assertion.metric], math.nan)) for row in rows]
+    values = [_of_row(row, KEYS[assertion.metric], assertion.stream) for row in rows]
     if assertion.metric == "stable":
         return min(values)
     return math.fsum(values) / len(values)
+
+
+def _of_row(row: Mapping[str, Any], key: str, stream: str) -> float:
+    """Return a trial's number; its only stream's is that of all requests."""
+    from analysis.outcomes import keyed
+
+    only = stream and not any(name.startswith(f"{key}[") for name in row)
+    return float(row.get(key if only else keyed(key, stream), math.nan))

@@ -74,7 +74,7 @@ class Brains:
 
     def _freight(self, fleet: Fleet) -> Freight:
         freight = Freight(fleet.world, fleet.clock, fleet.network, fleet.up, fleet.faults.outages)
-        post = Post(fleet.clock, fleet.links, fleet.network, freight.deliver, freight.lose)
+        post = Post(fleet.carrier, freight.deliver, freight.lose)
         freight.post = post.send
         return freight
 

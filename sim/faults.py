@@ -176,7 +176,7 @@ class Targets(Protocol):
         ...
 
     def restart(self, node: int, now_s: float) -> None:
-        """Bring a node back, empty."""
+        """Bring a node back."""
         ...
 
     def cut(self, link: int, now_s: float) -> None:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.auditor import Auditor
 from sim.brains import Brains
 from sim.clock import EMIT, SLOT, Clock
-from sim.compute.floor import Floor
+from sim.compute.floor import NODE_DOWN, Floor
 from sim.compute.plain import PlainStation
 from sim.compute.stations import build_stations
 from sim.errors import InputError
-from sim.faults import Faults, timetable
-from sim.laws import NodeLedger, causality, conservation, link_bytes, stations
+from sim.faults import Faults, Outage, timetable
+from sim.laws import causality, conservation, link_bytes, stations
 from sim.network.carrier import Carrier
 from sim.network.links import Links
 from sim.network.transfer import Transfers
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from sim.arrivals.workload import Workload
     from sim.compute.station import Station
     from sim.config import DispatchSpec, Work, World
-    from sim.faults import Outage
     from sim.parts import Parts
     from sim.ports import Dispatcher, ExpertKey
 
@@ -79,12 +79,14 @@ class Fleet:
         self.limit_s = self.end_s = world.duration_s + world.drain_s
         self.slots_closed = 0
         self._outstanding = self.requests.count
-        self.stations: dict[int, Station] = self._build_stations()
+        self.stations: dict[int, Station] = self._build_stations(outages)
         self.doors = [self._door(n.id) for n in nodes]
         self.meters = {node: SlotMeter(station) for node, station in self.stations.items()}
         self.brains = Brains(self, cache) if self.card is not None else None
+        asked_s = self.brains.asked_s if self.brains is not None else _nothing
+        self.auditor = Auditor(self.stations, self.requests, asked_s)
 
-    def _build_stations(self) -> dict[int, Station]:
+    def _build_stations(self, outages: Sequence[Outage]) -> dict[int, Station]:
         self._batch_ids = itertools.count()
         floor = Floor(
             clock=self.clock,
@@ -93,7 +95,7 @@ class Fleet:
             ends=self,
             batch_ids=self._batch_ids,
         )
-        return build_stations(self.world, floor)
+        return build_stations(self.world, floor, outages)
 
     def _door(self, node: int) -> Callable[[int, float], None]:
         if node in self.stations:
@@ -197,6 +199,7 @@ class Fleet:
         self.recorder.rows("slots", rows)
         self.recorder.rows("links", [(row[0], slot, *row[1:]) for row in self.links.flush()])
         self.slots_closed = slot + 1
+        self.auditor.checkpoint(now_s)
 
     def _refresh(self, count: int, now_s: float) -> None:
         """Take the dispatcher's next dated view."""
@@ -226,9 +229,25 @@ class Fleet:
     def crash(self, node: int, now_s: float, work: Work = "drop") -> None:
         """Take a node down: memory and plan are lost, requests as `work` says."""
         self.up[node] = False
-        self.stations[node].crash(now_s)
+        moved = self.stations[node].crash(now_s, work)
         if self.brains is not None:
             self.brains.crash(node, now_s)
+        for rid in moved:
+            self._dispatch_anew(rid, node, now_s)
+
+    def _dispatch_anew(self, rid: int, node: int, now_s: float) -> None:
+        """Send a request on from a node that crashed.
+
+        The choice takes no time: the node that would have to think is down.
+        """
+        if self.view_every_s == 0.0:
+            object.__setattr__(self._view, "t_s", now_s)
+        server = self.dispatcher.choose(node, self._view)
+        if not self.up[server]:
+            self.lose(rid, NODE_DOWN, now_s)
+            return
+        self.requests.server[rid] = server
+        self.transfers.send_up(rid, node, server, now_s)
 
     def life(self, node: int) -> int | None:
         """Return how often a node has crashed so far, None while it is down."""
@@ -238,7 +257,7 @@ class Fleet:
         return station.epoch if station.up else None
 
     def restart(self, node: int, now_s: float) -> None:
-        """Bring a node back, empty; it serves when its start plan is loaded."""
+        """Bring a node back; it serves when its start plan is loaded."""
         self.up[node] = True
         self.stations[node].restart(now_s)
         if self.brains is not None:
@@ -253,14 +272,14 @@ class Fleet:
     ) -> None:
         """Take experts away from a node, or spoil its copies of them."""
         assert self.brains is not None
-        self.brains.lose_experts(node, experts, corrupt, now_s)  # type: ignore[attr-defined]
+        self.brains.lose_experts(node, experts, corrupt, now_s)
 
     def restore_experts(
         self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float
     ) -> None:
         """End what `lose_experts` began."""
         assert self.brains is not None
-        self.brains.restore_experts(node, experts, corrupt, now_s)  # type: ignore[attr-defined]
+        self.brains.restore_experts(node, experts, corrupt, now_s)
 
     def mute(self, node: int, now_s: float) -> None:
         """Let dispatchers see a node as it was last heard, and lose its outcomes."""
@@ -295,7 +314,7 @@ class Fleet:
         (aloft, flying), choosing = self._last_stamps()
         table = self.recorder.requests(self.requests)
         causality(table)
-        ledgers = [self._ledger(node) for node in self.stations]
+        ledgers = [self.auditor.ledger(node, self.end_s) for node in self.stations]
         present = sum(len(ledger.present) for ledger in ledgers)
         counts = conservation(table, len(choosing) + aloft + present)
         stations(ledgers)
@@ -320,19 +339,6 @@ class Fleet:
             requests.fill_plain(plain, next(self._batch_ids))
         return flying, choosing
 
-    def _ledger(self, node: int) -> NodeLedger:
-        station = self.stations[node]
-        present = station.present()
-        return NodeLedger(
-            node=node,
-            servers=station.spec.servers,
-            meters=station.settle(self.end_s),
-            present=present,
-            stays_open_s=sum(self.end_s - self.requests.t_enqueue_s[rid] for rid in present),
-            asked_s=self.brains.asked_s(node) if self.brains is not None else 0.0,
-            open_s=station.open_job_s(),
-        )
-
 
 def _steady(outages: Sequence[Outage]) -> bool:
     """Tell whether no link ever fails and no request ever moves from one server to another."""
@@ -354,3 +360,7 @@ def make_dispatcher(world: World, spec: DispatchSpec, parts: Parts) -> Dispatche
 
 def _no_plan(node: int) -> int:
     return -1
+
+
+def _nothing(node: int) -> float:
+    return 0.0

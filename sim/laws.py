@@ -1,4 +1,4 @@
-"""The laws that every run obeys; checked at its end, callable in tests.
+"""The laws that every run obeys; checked at its end, those of stations at every slot boundary.
 
 L1  conservation: emitted = returned + dropped (by reason) + in flight, per node and in total;
     bytes likewise.
@@ -83,12 +83,13 @@ def stations(ledgers: Sequence[NodeLedger]) -> None:
     """Check L1, L3, L7 and L8 per node."""
     for ledger in ledgers:
         meters, node = ledger.meters, ledger.node
-        if meters.arrived != meters.finished + meters.lost + len(ledger.present):
+        left = meters.finished + meters.lost + meters.moved
+        if meters.arrived != left + len(ledger.present):
             raise LawViolation(
                 f"L1: node {node}: {meters.arrived} arrived, {meters.finished} finished, "
-                f"{meters.lost} lost, {len(ledger.present)} present"
+                f"{meters.lost} lost, {meters.moved} moved, {len(ledger.present)} present"
             )
-        if meters.most_running > ledger.servers:
+        if meters.most_running > ledger.servers * (1.0 + _REL):
             raise LawViolation(f"L3: node {node} ran {meters.most_running} of {ledger.servers}")
         _close(f"L8 Little: node {node}", meters.area, meters.stays_s + ledger.stays_open_s)
         done_s = meters.job_s + meters.job_lost_s + ledger.open_s

@@ -104,6 +104,7 @@ def _meta(
                 "id": n.id, "name": n.name, "group": n.group, "hardware": n.hardware.name,
                 "servers": n.servers, "capacity": n.capacity if np.isfinite(n.capacity) else None,
                 "memory_bytes": n.hardware.memory_bytes, "routed": routed[n.id],
+                "own_s": fleet.stations[n.id].meters.job_s if n.id in fleet.stations else 0.0,
             }
             for n in world.nodes
         ],

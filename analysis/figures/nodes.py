@@ -92,20 +92,6 @@ def heat(
     return fig
 
 
-def crosses(fig: go.Figure, faults: Sequence[tuple[float, str, str]]) -> go.Figure:
-    """Mark faults on a heat map: (time in s, node name, word)."""
-    if faults and fig.data:
-        at, names, words = zip(*faults, strict=True)
-        fig.add_scatter(
-            x=style.light(at), y=[style.plain(name) for name in names], mode="markers",
-            name="fault",
-            marker={"symbol": "x-thin", "size": 10, "line": {"width": 2.4, "color": "#000000"}},
-            text=list(words), hovertemplate="%{y}, %{x:.5~g} s: %{text}<extra></extra>",
-            showlegend=True,
-        )  # fmt: skip
-    return fig
-
-
 # --- map ------------------------------------------------------------------------------------------
 
 

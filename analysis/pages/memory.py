@@ -9,6 +9,7 @@ from analysis.figures import memory as draw
 from analysis.figures import style
 from analysis.load import Trial, natural
 from analysis.metrics import BY_KEY
+from analysis.outages import OF_MEMORY
 from analysis.pages.context import Case, Context, nothing, shown_seed_note
 from analysis.pages.html import Choice, Html, Page, Panel, card, esc, notice, variants
 from analysis.queries import events, fullest_nodes, memory_stack
@@ -17,6 +18,7 @@ from analysis.summary import routed_nodes
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+_MOST_MARKS = 8  # faults named above a node's memory
 QUESTION = "What fills the nodes, and does it fit?"
 _MOST_NODES = 4
 
@@ -76,8 +78,8 @@ def _one(ctx: Context, trial: Trial, node: dict[str, Any]) -> go.Figure:
     marks = [
         (t, kind)
         for t, kind, target in events(ctx.run, trial)
-        if target == node["id"] and "node" in kind
-    ]
+        if target == node["id"] and kind in OF_MEMORY
+    ][:_MOST_MARKS]
     return draw.stacked(title, t_s, levels, float(node["memory_bytes"]), marks)
 
 

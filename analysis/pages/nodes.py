@@ -1,4 +1,4 @@
-"""The page of nodes: which ones misbehave, and when?"""
+"""The page of nodes: which ones misbehave, and when, and what broke?"""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.breakdown import by_link
+from analysis.figures import faults, style
 from analysis.figures import nodes as draw
-from analysis.figures import style
 from analysis.load import Trial, natural
+from analysis.metrics import BY_KEY
+from analysis.outages import Span, is_link, spans
 from analysis.pages.context import Case, Context, nothing, shown_seed_note
-from analysis.pages.html import Choice, Page, Panel, Row, esc
-from analysis.queries import Heat, events, heat
+from analysis.pages.html import Choice, Html, Page, Panel, Row, card, esc, variants
+from analysis.queries import Heat, drifts, events, heat
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -30,7 +33,7 @@ class _View:
     trial: Trial
     heat: Heat
     order: list[int]  # row of meta nodes, as drawn from the top
-    faults: list[tuple[float, str, str]]
+    faults: list[Span]
     place: FloatArray
 
 
@@ -46,7 +49,11 @@ def build(ctx: Context) -> Page:
         "metric", "Show", tuple((q.key, q.title) for q in _present(list(views.values())))
     )
     choices = (ctx.case_choice, policy, metric)
-    return Page("nodes", "Nodes", QUESTION, (_panels(ctx, views, choices),), choices, ctx.facts())
+    blocks: list[Panel | Row | Html] = [_panels(ctx, views, choices)]
+    if any(view.faults for view in views.values()):
+        blocks.append(_timeline(ctx))
+    blocks += _links(ctx, views, (ctx.case_choice, policy))
+    return Page("nodes", "Nodes", QUESTION, tuple(blocks), choices, ctx.facts())
 
 
 def _views(ctx: Context, case: Case, policy: Choice) -> list[tuple[str, _View]]:
@@ -59,12 +66,8 @@ def _views(ctx: Context, case: Case, policy: Choice) -> list[tuple[str, _View]]:
         trial = case.shown().get(name)
         if trial is None:
             continue
-        faults = [
-            (t, str(nodes[rank[target]]["name"]), kind)
-            for t, kind, target in events(ctx.run, trial)
-            if kind.startswith("node") and target in rank
-        ]
-        found.append((slug, _View(case, trial, heat(ctx.run, trial), _order(case), faults, place)))
+        broke = spans(events(ctx.run, trial), trial.meta)
+        found.append((slug, _View(case, trial, heat(ctx.run, trial), _order(case), broke, place)))
     return found
 
 
@@ -104,7 +107,7 @@ def _panels(ctx: Context, views: dict[tuple[str, str], _View], choices: tuple[Ch
     note = f" The first {draw.MOST_ROWS} nodes by name." if more else ""
     caption = (
         "A row per node, routed ones first; the colours mean the same under every policy. "
-        "Crosses: crash and restart. "
+        "Lines over a row: faults of the node, from beginning to end. "
         f"Empty: nothing was served. {esc(shown_seed_note(ctx.cases[0]))}{note}"
     )
     where = "Same colours. Circles: routed nodes; squares: nodes with a plan of their own."
@@ -118,7 +121,8 @@ def _heat(view: _View, quantity: draw.Quantity, span: tuple[float, float]) -> go
     values = view.heat.values[quantity.key][view.order]
     drawn = {names[i] for i in range(len(names))}
     made = draw.heat(title, view.heat.t_s, names, values, quantity, span)
-    return draw.crosses(made, [fault for fault in view.faults if fault[1] in drawn])
+    shown = [s for s in view.faults if s.place in drawn and not is_link(s.kind)]
+    return faults.bands(made, shown)
 
 
 def _map(view: _View, quantity: draw.Quantity, span: tuple[float, float]) -> go.Figure:
@@ -128,3 +132,57 @@ def _map(view: _View, quantity: draw.Quantity, span: tuple[float, float]) -> go.
     level = np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
     title = f"under {style.plain(view.trial.policy)}"
     return draw.fleet_map(title, view.case.meta, view.place, level, quantity, span)
+
+
+# --- what broke ----------------------------------------------------------------------------------
+
+
+def _timeline(ctx: Context) -> Panel:
+    """Return the faults of a case: they are the same under every policy of a seed."""
+    figures: dict[tuple[str, ...], go.Figure] = {}
+    for case in ctx.cases:
+        trial = next(iter(case.shown().values()))
+        found = spans(events(ctx.run, trial), trial.meta)
+        changed = [slot * float(case.meta["slot_s"]) for slot in drifts(ctx.run, trial)]
+        figures[case.slug,] = faults.timeline(found, float(trial.meta["end_s"]), changed)
+    caption = (
+        "A row per node or link (both ways) that a fault hits; the same under every policy. "
+        f"At most {faults.MOST_ROWS} rows. {esc(shown_seed_note(ctx.cases[0]))}"
+    )
+    return Panel("faults", "What broke, and when?", caption, figures, (ctx.case_choice,))
+
+
+def _links(
+    ctx: Context, views: dict[tuple[str, str], _View], choices: tuple[Choice, ...]
+) -> list[Html]:
+    made: dict[tuple[str, ...], str] = {
+        key: text for key, view in views.items() if (text := _link_rows(ctx, view))
+    }
+    if not made:
+        return []
+    caption = (
+        "Of the whole run, drain included; those that lost tries first, then the busiest. "
+        "Lost: tries of transfers that a fault or the link itself broke; their bytes count as sent."
+    )
+    return [Html(card("Links", variants(made, choices).text, caption, id="links"))]
+
+
+def _link_rows(ctx: Context, view: _View) -> str:
+    meta = view.trial.meta
+    names = {int(node["id"]): str(node["name"]) for node in meta["nodes"]}
+    ends = {int(k["id"]): f"{names[k['src']]} → {names[k['dst']]}" for k in meta["links"]}
+    sent, busy = BY_KEY["audit_bytes"], BY_KEY["utilisation"]
+    body = "".join(
+        f"<tr><td>{esc(ends.get(int(row['link']), '?'))}</td>"
+        f"<td>{esc(sent.text(float(row['sent'])))}</td>"
+        f"<td>{esc(busy.text(float(row['busy']) / float(meta['end_s'])))}</td>"
+        f"<td>{int(row['lost']):,}</td></tr>"
+        for row in by_link(ctx.run, view.trial)
+    )
+    if not body:
+        return ""
+    head = "<th>Link</th><th>Sent</th><th>Busy, share of time</th><th>Lost tries</th>"
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        "</div>"
+    )

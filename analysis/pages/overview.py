@@ -11,7 +11,7 @@ from analysis.figures.compare import change, is_relative
 from analysis.metrics import BY_KEY, Metric
 from analysis.pages.context import Case, Context, nothing, present
 from analysis.pages.html import Html, Page, card, esc, notice, shown_when
-from analysis.pages.remarks import assumed, failures, targets
+from analysis.pages.remarks import assumed, failures, losses, targets
 from analysis.pages.svg import Scale, Strip, is_log, sparkline, strips
 from analysis.queries import over_time
 from analysis.stats import FEW
@@ -75,6 +75,7 @@ def _case(ctx: Context, case: Case) -> str:
     )
     columns = present(table, _COLUMNS if with_model else _COLUMNS_WITHOUT_MODEL)
     parts.append(_ranking(ctx, case, table, columns))
+    parts.append(losses(ctx, case))
     parts.append(assumed(ctx, case))
     return "".join(parts)
 

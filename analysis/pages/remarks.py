@@ -1,4 +1,4 @@
-"""What a reader must know beside the numbers: what failed, which targets held, what is assumed."""
+"""What a reader must know beside the numbers: failures, targets, losses, what is assumed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from analysis.metrics import BY_KEY
+from analysis.outages import spans, told
 from analysis.pages.html import card, esc, notice
+from analysis.queries import events
+from sim.records import DROPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +79,47 @@ def _held(item: Mapping[str, Any] | None) -> str:
 def _who(ctx: Context, policy: str, cell: str) -> str:
     mark = ctx.swatch(policy) if policy in ctx.looks else ""
     return f"{mark}{esc(policy)}{f' ({esc(cell)})' if cell else ''}"
+
+
+def losses(ctx: Context, case: Case) -> str:
+    """Return what broke, and why requests were dropped; nothing where all went well."""
+    trial = next(iter(case.shown().values()))
+    broke = told(spans(events(ctx.run, trial), trial.meta))
+    dropped = _dropped(ctx, case)
+    if not broke and not dropped:
+        return ""
+    items = "".join(f"<li>{esc(text)}</li>" for text in broke)
+    seed = f"Faults of seed {case.first_seed()}:"
+    said = f'<p>{seed}</p><ul class="assumed">{items}</ul>' if broke else ""
+    return card("What went wrong", said + dropped, id="losses")
+
+
+def _dropped(ctx: Context, case: Case) -> str:
+    """Return a table of drops: a row per policy, a column per reason that occurred."""
+    reasons = [r for r in DROPS if any(_count(row, f"dropped_{r}") for row in case.rows)]
+    if not reasons:
+        return ""
+    share = BY_KEY["drop_share"]
+    head = "".join(f"<th>{esc(reason.replace('_', ' '))}</th>" for reason in reasons)
+    body = ""
+    for row in ctx.table(case).rows:
+        mine = [r for r in case.rows if str(r["policy"]) == row.policy]
+        emitted = sum(_count(r, "requests") for r in mine)
+        counts = [sum(_count(r, f"dropped_{reason}") for r in mine) for reason in reasons]
+        cells = "".join(
+            f"<td>{n:,} <small>{esc(share.text(n / emitted if emitted else math.nan))}</small></td>"
+            for n in counts
+        )
+        body += f"<tr><td>{_who(ctx, row.policy, '')}</td>{cells}</tr>"
+    return (
+        "<p>Requests dropped, all seeds, by reason:</p>"
+        f'<div class="scroll"><table><thead><tr><th>Policy</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _count(row: Mapping[str, Any], key: str) -> int:
+    return int(float(row.get(key) or 0))
 
 
 def assumed(ctx: Context, case: Case) -> str:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+from analysis.breakdown import by_stream
 from analysis.figures import requests as draw
 from analysis.figures import style
+from analysis.metrics import BY_KEY
 from analysis.pages.context import Case, Context, nothing, shown_seed_note
-from analysis.pages.html import Choice, Html, Page, Panel, esc, notice, shown_when
+from analysis.pages.html import (
+    Choice,
+    Html,
+    Page,
+    Panel,
+    card,
+    esc,
+    notice,
+    shown_when,
+    variants,
+)
 from analysis.queries import events, interesting, over_time, stamps, tails
 
 if TYPE_CHECKING:
@@ -16,13 +29,26 @@ if TYPE_CHECKING:
 QUESTION = "How bad is the tail, and why was this one slow?"
 _WHYS = ("slowest", "p99", "median", "just late", "dropped")
 _MOST_MARKS = 4
+_STREAM_COLUMNS = {
+    "p50": "latency_p50_s",
+    "p99": "latency_p99_s",
+    "missed": "deadline_miss",
+    "dropped": "drop_share",
+    "accuracy": "accuracy",
+}
 
 
 def build(ctx: Context) -> Page:
     """Return the page."""
     if not ctx.cases:
         return nothing("requests", "Requests", QUESTION)
-    blocks: tuple[Panel | Html, ...] = (*_unstable(ctx), _tail(ctx), _time(ctx), _waterfall(ctx))
+    blocks: tuple[Panel | Html, ...] = (
+        *_unstable(ctx),
+        _tail(ctx),
+        *_streams(ctx),
+        _time(ctx),
+        _waterfall(ctx),
+    )
     return Page("requests", "Requests", QUESTION, blocks, (ctx.case_choice,), ctx.facts())
 
 
@@ -69,9 +95,47 @@ def _time(ctx: Context) -> Panel:
     )
 
 
+def _streams(ctx: Context) -> list[Html]:
+    """Return the table by stream and priority, where there is more than one of either."""
+    made: dict[tuple[str, ...], str] = {}
+    for case in ctx.cases:
+        rows = by_stream(ctx.run, case.trials)
+        if len({(row["stream"], row["priority"]) for row in rows}) > 1:
+            made[case.slug,] = _stream_rows(ctx, rows)
+    if not made:
+        return []
+    caption = (
+        "All seeds pooled; latencies of the returned. Deadline misses count drops. The higher the "
+        "number, the higher the priority."
+    )
+    text = variants(made, (ctx.case_choice,)).text
+    return [Html(card("Which stream suffers?", text, caption, id="streams"))]
+
+
+def _stream_rows(ctx: Context, rows: list[dict[str, Any]]) -> str:
+    scored = any(math.isfinite(row["accuracy"]) for row in rows)
+    shown = [(key, BY_KEY[metric]) for key, metric in _STREAM_COLUMNS.items()]
+    shown = [(key, metric) for key, metric in shown if scored or key != "accuracy"]
+    head = "".join(f"<th>{esc(metric.title)}</th>" for _, metric in shown)
+    body = "".join(
+        f"<tr><td>{esc(row['stream'])}</td><td>{int(row['priority'])}</td>"
+        f'<td class="left">{ctx.swatch(str(row["policy"]))}{esc(row["policy"])}</td>'
+        f"<td>{int(row['n']):,}</td>"
+        + "".join(f"<td>{esc(metric.text(float(row[key])))}</td>" for key, metric in shown)
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        '<div class="scroll"><table><thead><tr><th>Stream</th><th>Priority</th>'
+        f'<th class="left">Policy</th><th>Requests</th>{head}</tr></thead><tbody>{body}</tbody>'
+        "</table></div>"
+    )
+
+
 def _marks(ctx: Context, case: Case) -> list[tuple[float, str]]:
     found = events(ctx.run, next(iter(case.shown().values())))
-    return [(t, kind) for t, kind, _ in found] if len(found) <= _MOST_MARKS else []
+    marks = list(dict.fromkeys((t, kind) for t, kind, _ in found))
+    return marks if len(marks) <= _MOST_MARKS else []
 
 
 def _waterfall(ctx: Context) -> Panel:

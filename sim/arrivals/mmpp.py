@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,6 +89,7 @@ def stationary(spec: ArrivalSpec) -> FloatArray:
     return shares
 
 
+@lru_cache(maxsize=1024)  # asked for every slot of every stream
 def mean_per_s(spec: ArrivalSpec) -> float:
     """Return the mean rate: the rates of the states, weighted with the time spent in each.
 

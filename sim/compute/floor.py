@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import nan
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -34,6 +35,7 @@ class Batch:
     weights: int = -1  # id of the decision that brought the plan's weights
     service_s: float = 0.0
     stall_s: float = 0.0
+    due_s: float = nan  # when it ends, where that is known from the start
 
 
 @dataclass(slots=True)
@@ -89,10 +91,11 @@ class Meters:
     up_area_s: float = 0.0
     up_s: float = 0.0
     queue_max: int = 0
-    most_running: int = 0
+    most_running: float = 0  # most servers in use
     arrived: int = 0
     finished: int = 0
     lost: int = 0
+    moved: int = 0  # sent on by a crash
     job_s: float = 0.0  # the node's own work: done,
     job_lost_s: float = 0.0  # lost to crashes,
     job_asked_s: float = 0.0  # asked for

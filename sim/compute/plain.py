@@ -1,5 +1,7 @@
 """A station without batches, plans and own work: the short way of `model: none`.
 
+Crashes drop what is there: nobody comes back to a server that served them before.
+
 What happens is what `Station` with batches of one would do; services start inside the event that
 lets them instead of by an alarm of their own. Columns that need no clock are filled in afterwards
 (`Requests.fill_plain`).
@@ -7,7 +9,6 @@ lets them instead of by an alarm of their own. Columns that need no clock are fi
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from sim.clock import END
@@ -15,8 +16,7 @@ from sim.compute.floor import DEADLINE, NODE_DOWN, QUEUE_FULL, Floor
 from sim.compute.station import Station
 
 if TYPE_CHECKING:
-    from sim.compute.waiting import Line
-    from sim.config import NodeSpec
+    from sim.config import NodeSpec, Work
 
 
 class PlainStation(Station):
@@ -27,13 +27,14 @@ class PlainStation(Station):
         spec: The node; its batches hold one request.
     """
 
+    __slots__ = ("_draw_s", "_enqueue_s", "_finish_s", "_serving", "_start_s")
+
     def __init__(self, floor: Floor, spec: NodeSpec) -> None:
         super().__init__(floor, spec)
         requests = floor.requests
         self._draw_s, self._enqueue_s = requests.draw_s, requests.t_enqueue_s
         self._start_s, self._finish_s = requests.t_start_s, requests.t_finish_s
         self._serving: dict[int, None] = {}
-        self._waiting: deque[int] | Line = deque()
 
     def enqueue(self, rid: int, now_s: float) -> None:
         """Take a request into service or into the queue, or refuse it."""
@@ -53,7 +54,7 @@ class PlainStation(Station):
             self._take_server(now_s)
             self._serve(rid, now_s)
         else:
-            self._waiting.append(rid)
+            self._queue.append(rid)
 
     def _serve(self, rid: int, now_s: float) -> None:
         self._start_s[rid] = now_s
@@ -72,8 +73,8 @@ class PlainStation(Station):
         meters.area += number * (now_s - meters.area_s)
         meters.area_s = now_s
         in_system[node] = number - 1
-        if self._waiting:  # the server passes on
-            self._serve(self._waiting.popleft(), now_s)
+        if self._queue:  # the server passes on
+            self._serve(self._queue.popleft(), now_s)
         else:
             self._busy(now_s)
             self.free += 1
@@ -81,11 +82,14 @@ class PlainStation(Station):
 
     def present(self) -> list[int]:
         """Return the requests in the system: running ones, then the queue."""
-        return [*self._serving, *self._waiting]
+        return [*self._serving, *self._queue]
 
-    def _forget(self) -> None:
+    def _empty(self, work: Work, now_s: float) -> list[int]:
+        gone = self.present()
         self._serving.clear()
-        self._waiting.clear()
+        self._queue.clear()
+        self._leave(sorted(gone), NODE_DOWN, now_s)
+        return []
 
 
 class ImpatientStation(PlainStation):
@@ -96,9 +100,7 @@ class ImpatientStation(PlainStation):
         spec: The node.
     """
 
-    def __init__(self, floor: Floor, spec: NodeSpec) -> None:
-        super().__init__(floor, spec)
-        self._waiting = self._queue
+    __slots__ = ()
 
     def enqueue(self, rid: int, now_s: float) -> None:
         """Take a request into service or into the queue, or refuse it, also for being late."""

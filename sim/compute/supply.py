@@ -107,14 +107,28 @@ class Supply:
 
     def bring(self, load: Load, now_s: float) -> None:
         """Fetch a load's experts; those of a call before have come first from the same place."""
-        self._start(load, load.keys, load.size_bytes, self.first_wait_s, now_s)
+        if not self.stored or self.bad:
+            self._start(load, load.keys, load.size_bytes, self.first_wait_s, now_s)
+            return
+        if load.bill is not None:
+            load.bill.read_bytes += load.size_bytes
+        done_s = self.storage.book(load.size_bytes, now_s)
+        self.clock.at(done_s, END, load.order, self._was_read_whole, (load, self._epoch))
+
+    def _was_read_whole(self, item: tuple[Load, int], now_s: float) -> None:
+        load, epoch = item
+        if epoch != self._epoch:
+            return
+        if not self.bad:
+            load.done(now_s)
+            return
+        load.open += 1
+        part = _Part(load, load.keys, load.size_bytes, self.first_wait_s, epoch)
+        self._was_read(part, now_s)
 
     def _start(
         self, load: Load, keys: Sequence[ExpertKey], size_bytes: float, wait_s: float, now_s: float
     ) -> None:
-        if self.stored and not self.bad:
-            self._read(_Part(load, keys, size_bytes, wait_s, self._epoch), now_s)
-            return
         near = [key for key in keys if self._readable(key)]
         far = [key for key in keys if not self._readable(key)]
         share_bytes = size_bytes / len(keys)

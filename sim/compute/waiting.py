@@ -6,7 +6,7 @@ A request may leave from the middle of the queue (its patience ends), and may co
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,26 @@ if TYPE_CHECKING:
 
     from sim.config import Discipline
     from sim.request import Requests
+
+
+class PatientLine(deque[int]):
+    """First come, first served; nobody leaves from the middle.
+
+    Args:
+        requests: Columns of all requests.
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        super().__init__()
+        self._enqueue_s = requests.t_enqueue_s
+
+    def put_back(self, ids: Sequence[int]) -> None:
+        """Give requests that were being served their places back, ahead of all that waited."""
+        self.extendleft(reversed(ids))
+
+    def oldest_s(self) -> float:
+        """Return when the request that has waited longest joined."""
+        return self._enqueue_s[self[0]]
 
 
 class Line:
@@ -121,6 +141,14 @@ class RankedLine(Line):
         self._heap.clear()
 
 
-def line(discipline: Discipline, requests: Requests) -> Line:
-    """Make the queue of a discipline; who shares a server waits only while it is down."""
-    return RankedLine(requests) if discipline == "priority" else Line(requests)
+def line(discipline: Discipline, requests: Requests, *, removable: bool) -> PatientLine | Line:
+    """Make the queue of a discipline; who shares a server waits only while it is down.
+
+    Args:
+        discipline: Who is served next.
+        requests: Columns of all requests.
+        removable: Requests may leave from the middle.
+    """
+    if discipline == "priority":
+        return RankedLine(requests)
+    return Line(requests) if removable else PatientLine(requests)

@@ -48,7 +48,10 @@ class Journey(Cargo):
     def __init__(self, transfers: Transfers, rid: int, here: int, goal: int, *, up: bool) -> None:
         requests = transfers.requests
         size_bytes = requests.up_bytes[rid] if up else requests.down_bytes[rid]
-        super().__init__(rid, 2 * rid + (not up), here, goal, size_bytes)
+        # one that moves on from a server that crashed must not meet the luck it had before
+        moved = up and here != requests.source[rid]
+        luck = transfers.carrier.number() if moved else 2 * rid + (not up)
+        super().__init__(rid, luck, here, goal, size_bytes)
         self.transfers, self.rid, self.up = transfers, rid, up
         self.failures, self.sent = 0, False
 

@@ -106,6 +106,7 @@ def record(shape: Shape, policy: str, seed: int, load: float | None = None) -> R
         tables["decisions"] = _decisions(shape, policy, luck)
         tables["memory"] = _memory(shape, policy, facts, luck)
         tables["drift"] = _drift(shape, policy)
+    tables["links"] = _links(shape, facts)
     crash = [facts["duration_s"] * 0.7] * shape.fault
     back = [facts["duration_s"] * 0.8] * shape.fault
     tables["faults"] = _typed(
@@ -234,6 +235,16 @@ def _drift(shape, policy):
         rows += [(half + 2 + node, node, 1 + node % 2) for node in nodes] + [(3, 0, 2)]
     slot, node, kind = zip(*rows, strict=True) if rows else ((), (), ())
     return _typed("drift", slot=slot, node=node, kind=kind)
+
+
+def _links(shape, facts):
+    """Every link carries the same but loses more the higher its id, in two slots."""
+    links = np.arange(len(facts["links"]))
+    return _typed(
+        "links", link=np.tile(links, 2), slot=np.repeat([0, 1], len(links)),
+        sent_bytes=np.full(2 * len(links), 2.0**20), busy_s=np.full(2 * len(links), 0.5),
+        lost=np.tile(links, 2),
+    )  # fmt: skip
 
 
 def _memory(shape, policy, facts, luck):

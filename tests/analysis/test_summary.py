@@ -105,6 +105,15 @@ def test_own_work_is_what_no_batch_explains(made) -> None:
     )
 
 
+def test_own_work_is_what_nodes_say_where_they_say_it(made) -> None:
+    routed = [node["id"] for node in made.meta["nodes"] if node["routed"]]
+    slots = made.tables["slots"]
+    busy_s = slots["busy_s"][np.isin(slots["node"], routed)].sum()
+    nodes = [{**node, "own_s": 3.0} for node in made.meta["nodes"]]
+    found = summarise(made.tables, {**made.meta, "nodes": nodes})["decision_share"]
+    assert found == pytest.approx(3.0 * len(routed) / busy_s)
+
+
 def test_a_batch_is_counted_once_and_a_crash_ends_it() -> None:
     requests = {
         "t_start_s": np.array([1.0, 1.0, 4.0, np.nan]),
@@ -169,3 +178,30 @@ def test_audits_are_counted_where_there_are_any() -> None:
     assert told["audit_lost"] == 0.0
     none = {"audits": {"begun": 0, "heard": 0, "lost": 0, "sent_bytes": 0.0}}
     assert all(math.isnan(v) for meta in (none, {}) for v in audit_facts(meta).values())
+
+
+def test_each_stream_is_summed_up_like_a_run_of_its_own() -> None:
+    made = record(SHAPE, "top2", 2)
+    for stream in made.meta["streams"]:  # streams 0 and 2 are one, at two nodes
+        stream["name"] = ("alarm", "bulk", "alarm")[stream["id"]] + f".edge-{stream['id']}"
+    t, found = made.tables["requests"], summarise(made.tables, made.meta)
+    for label, ids in (("alarm", (0, 2)), ("bulk", (1,))):
+        rows = [i for i in range(len(t["id"])) if t["stream"][i] in ids]
+        took = [t["t_return_s"][i] - t["t_emit_s"][i] for i in rows]
+        back = [s for s in took if not math.isnan(s)]
+        late = [s for i, s in zip(rows, took, strict=True) if not s <= t["deadline_s"][i]]
+        scored = [t["correct"][i] for i in rows if t["correct"][i] >= 0]
+        assert found[f"latency_mean_s[{label}]"] == pytest.approx(np.mean(back))
+        assert found[f"latency_p50_s[{label}]"] == pytest.approx(np.quantile(back, 0.5))
+        assert found[f"latency_p99_s[{label}]"] == pytest.approx(np.quantile(back, 0.99))
+        assert found[f"drop_share[{label}]"] == np.mean([t["drop"][i] >= 0 for i in rows])
+        assert found[f"deadline_miss[{label}]"] == pytest.approx(len(late) / len(rows))
+        assert found[f"accuracy[{label}]"] == pytest.approx(np.mean(scored))
+    assert found["drop_share[alarm]"] == 0.0 < found["drop_share[bulk]"]
+
+
+def test_a_single_stream_says_nothing_twice() -> None:
+    made = record(SHAPE, "top2", 2)
+    for stream in made.meta["streams"]:
+        stream["name"] = f"all.edge-{stream['id']}"
+    assert not any("[" in key for key in summarise(made.tables, made.meta))

@@ -13,6 +13,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sim.arrivals.workload import draw_workload
 from sim.config import (
     ArrivalSpec,
     Batching,
@@ -22,12 +23,25 @@ from sim.config import (
     LinkSpec,
     PolicySpec,
     ServiceSpec,
+    Setup,
+    TransportSpec,
     World,
 )
-from sim.records import DROPS, FAULTS, MEMORY, RESIDENCY, Record
+from sim.records import DROPS, FAULTS, MEMORY, RESIDENCY, Record, Table
 from tests.sim import minds, worlds
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+SETUPS = (None, None, Setup(0.05), Setup(0.2, 0.1))
+WORKS = ("drop", "keep", "resume", "migrate")
+PATIENCE = (None, ServiceSpec("deterministic", 0.1), ServiceSpec("exponential", 0.2))
+LINK_FAULTS: dict[str, dict[str, float]] = {
+    "link-down": {},
+    "link-slow": {"factor": 4.0, "delay_s": 0.1},
+    "link-lossy": {"loss": 0.4},
+}
+TRANSPORTS = [TransportSpec(), TransportSpec(2), TransportSpec(4, 0.1), TransportSpec(3, 9.0)]
 
 
 @st.composite
@@ -42,7 +56,8 @@ def links(draw: st.DrawFn, nodes: int) -> tuple[LinkSpec, ...]:
         fields = {
             "delay_s": draw(st.sampled_from([0.0, 0.01, 0.2])),
             "bytes_per_s": draw(st.sampled_from([1e5, 1e6, np.inf])),
-            "sharing": draw(st.sampled_from(["fifo", "none"])),
+            "sharing": draw(st.sampled_from(["fifo", "fair", "none"])),
+            "loss": draw(st.sampled_from([0.0, 0.0, 0.3])),
         }
         made += worlds.both_ways(a, b, len(made), **fields)
     return tuple(made)
@@ -51,14 +66,17 @@ def links(draw: st.DrawFn, nodes: int) -> tuple[LinkSpec, ...]:
 @st.composite
 def faults(draw: st.DrawFn, servers: list[int], count: int) -> tuple[FaultSpec, ...]:
     found: list[FaultSpec] = []
+    works = [draw(st.sampled_from(WORKS)) for _ in servers]
     for _ in range(draw(st.integers(0, 3))):
-        kind = draw(st.sampled_from(["node-crash", "link-down"] if count else ["node-crash"]))
+        kind = draw(st.sampled_from(["node-crash", *(LINK_FAULTS if count else ())]))
         target = draw(st.sampled_from(servers if kind == "node-crash" else range(count)))
+        work = works[servers.index(target)] if kind == "node-crash" else "drop"
+        how: dict[str, Any] = {"work": work, **LINK_FAULTS.get(kind, {})}
         if draw(st.booleans()):
-            found.append(FaultSpec(kind, target, mtbf_s=1.0, mttr_s=0.5))
+            found.append(FaultSpec(kind, target, mtbf_s=1.0, mttr_s=0.5, **how))
         else:
             at_s, for_s = draw(st.sampled_from([0.0, 1.0, 2.5])), draw(st.sampled_from([0.5, 9.0]))
-            found.append(FaultSpec(kind, target, at_s, for_s))
+            found.append(FaultSpec(kind, target, at_s, for_s, **how))
     return tuple(found)
 
 
@@ -71,12 +89,21 @@ def plain_worlds(draw: st.DrawFn) -> World:
     for i in range(count):
         room = servers[i] + draw(st.sampled_from([0, 2, 10]))
         batching = draw(st.sampled_from([Batching(), Batching(3, 0.05), Batching(2)]))
-        nodes.append(worlds.node(i, servers=servers[i], capacity=room, batching=batching))
+        rules: dict[str, Any] = {
+            "discipline": draw(st.sampled_from(["fifo", "priority"])),
+            "batching": batching,
+            "setup": draw(st.sampled_from(SETUPS)),
+        }
+        if draw(st.integers(0, 3)) == 0:
+            rules = {"discipline": "sharing", "job_share": draw(st.sampled_from([1.0, 0.3]))}
+        nodes.append(worlds.node(i, servers=servers[i], capacity=room, **rules))
     made = draw(links(count))
     serving = [i for i in range(count) if servers[i]]
     streams = [
         worlds.stream(i, i, ArrivalSpec("poisson", draw(st.sampled_from([3.0, 30.0]))),
-                      up_bytes=2e3, down_bytes=1e3)
+                      up_bytes=2e3, down_bytes=1e3, priority=draw(st.integers(0, 2)),
+                      patience=draw(st.sampled_from(PATIENCE)), deadline_s=0.3,
+                      late=draw(st.sampled_from(["serve", "drop"])))
         for i in range(count)
     ]  # fmt: skip
     law = draw(st.sampled_from(["exponential", "deterministic"]))
@@ -84,23 +111,40 @@ def plain_worlds(draw: st.DrawFn) -> World:
     return World(
         name="drawn", seed=draw(st.integers(0, 999)), duration_s=4.0,
         drain_s=draw(st.sampled_from([0.0, 0.5, 30.0])), slot_s=draw(st.sampled_from([0.7, 1.0])),
-        nodes=tuple(nodes), links=made, streams=tuple(streams), service=ServiceSpec(law, 0.1),
+        nodes=tuple(nodes), links=made, streams=tuple(streams),
+        service=ServiceSpec(law, 0.1, each_s=draw(st.sampled_from([0.0, 0.02]))),
         dispatch=DispatchSpec(dispatch, draw(st.sampled_from([0.0, 0.3]))),
-        faults=draw(faults(serving, len(made))),
+        faults=draw(faults(serving, len(made))), transport=draw(st.sampled_from(TRANSPORTS)),
     )  # fmt: skip
 
 
-def ends(record: Record) -> np.ndarray:
-    """Return when each request left its server: finish, or the crash that took it, or the end."""
+def ends(record: Record, world: World) -> np.ndarray:
+    """Return when each request left its server: finish, crash, end of patience, or the end."""
     table, faults = record.tables["requests"], record.tables["faults"]
     left = np.where(np.isnan(table["t_finish_s"]), np.inf, table["t_finish_s"])
     for t_s, kind, target in zip(faults["t_s"], faults["kind"], faults["target"], strict=True):
-        if FAULTS[kind] == "node-crash":
+        if FAULTS[kind] == "node-crash" and work_of(world, target) == "drop":
             taken = (table["server"] == target) & (table["t_enqueue_s"] <= t_s) & (left > t_s)
             left[taken & (table["drop"] == DROPS.index("node_down"))] = t_s
     dropped = table["drop"] == DROPS.index("memory")
     left[dropped] = table["t_enqueue_s"][dropped]  # (at its turn, which no column tells)
+    gone = np.isin(table["drop"], [DROPS.index("patience"), DROPS.index("deadline")])
+    left[gone] = give_up_s(record, world)[gone]  # (or later, at the crash that took its server)
     return np.minimum(left, record.meta["end_s"])
+
+
+def give_up_s(record: Record, world: World) -> np.ndarray:
+    """Return until when each request waits where it joined."""
+    sizes = minds.Varied().card.pool_sizes if world.model else None
+    drawn = draw_workload(world, sizes)
+    assert drawn.digest == record.workload_digest
+    return np.minimum(record.tables["requests"]["t_enqueue_s"] + drawn.patience_s, drawn.expires_s)
+
+
+def work_of(world: World, node: int) -> str:
+    """Return what crashes of a node do to its requests."""
+    works = [f.work for f in world.faults if f.kind == "node-crash" and f.target == node]
+    return works[0] if works else "none"
 
 
 def most(begin: np.ndarray, end: np.ndarray) -> int:
@@ -138,8 +182,8 @@ def check_stamps(record: Record) -> None:
     np.testing.assert_allclose(spent, (table["service_s"] + table["stall_s"])[done], atol=1e-9)
 
 
-def check_nodes(record: Record) -> None:
-    table, left = record.tables["requests"], ends(record)
+def check_nodes(record: Record, world: World) -> None:
+    table, left = record.tables["requests"], ends(record, world)
     for node in record.meta["nodes"]:
         here = (table["server"] == node["id"]) & ~np.isnan(table["t_enqueue_s"])
         inside = most(table["t_enqueue_s"][here], left[here])
@@ -147,26 +191,64 @@ def check_nodes(record: Record) -> None:
         started = here & ~np.isnan(table["t_start_s"])
         batches, first = np.unique(table["batch"][started], return_index=True)
         rows = np.flatnonzero(started)[first]
-        assert most(table["t_start_s"][rows], left[rows]) <= node["servers"]
-        order = np.lexsort((table["t_start_s"][started], table["t_enqueue_s"][started]))
-        assert (np.diff(table["t_start_s"][started][order]) >= 0).all()  # first come, first served
+        shared = world.nodes[node["id"]].discipline == "sharing"
+        assert shared or most(table["t_start_s"][rows], left[rows]) <= node["servers"]
+        check_order(table, np.flatnonzero(here), world, node["id"])
         for batch in batches:
             members = table["batch"] == batch
             assert (table["batch_size"][members] == members.sum()).all()
             assert len(np.unique(table["t_start_s"][members])) == 1
 
 
-def check_busy(record: Record) -> None:
-    """Without own work of policies a server is busy exactly while it serves."""
-    table, left, slots = record.tables["requests"], ends(record), record.tables["slots"]
+def check_order(table: Table, here: np.ndarray, world: World, node: int) -> None:
+    """First come, first served; by priority nobody starts while a higher one waits."""
+    joined, started = table["t_enqueue_s"][here], table["t_start_s"][here]
+    discipline = world.nodes[node].discipline
+    if discipline == "fifo":
+        served = ~np.isnan(started)
+        order = np.lexsort((started[served], joined[served]))
+        assert (np.diff(started[served][order]) >= 0).all()
+    elif discipline == "sharing" and work_of(world, node) not in {"keep", "resume"}:
+        np.testing.assert_array_equal(joined, started)
+    elif (
+        discipline == "priority" and work_of(world, node) != "keep"
+    ):  # (there, what had started may start again)
+        priority = table["priority"][here]
+        for start, rank in zip(started, priority, strict=True):
+            assert not ((joined <= start) & (started > start) & (priority > rank)).any()
+
+
+def check_busy(record: Record, world: World) -> None:
+    """Without own work of policies a server is busy exactly while it serves.
+
+    Set-up, and work that a crash has thrown away, take server time, too, and are not in the tables.
+    """
+    table, left, slots = record.tables["requests"], ends(record, world), record.tables["slots"]
     started = np.flatnonzero(~np.isnan(table["t_start_s"]))
     _, first = np.unique(table["batch"][started], return_index=True)
     rows = started[first]
     for node in record.meta["nodes"]:
         mine = rows[table["server"][rows] == node["id"]]
-        busy_s = (left[mine] - table["t_start_s"][mine]).sum()
         total_s = slots["busy_s"][slots["node"] == node["id"]].sum()
-        np.testing.assert_allclose(total_s, busy_s, atol=1e-9)
+        if world.nodes[node["id"]].discipline == "sharing":
+            assert total_s > np.nansum(table["service_s"][mine]) - 1e-9
+            continue
+        spans = zip(table["t_start_s"][mine], left[mine], strict=True)
+        busy_s = sum(up_s(record, node["id"], begin, end) for begin, end in spans)
+        cold = world.nodes[node["id"]].setup is not None
+        if cold or work_of(world, node["id"]) in {"keep", "migrate"}:
+            assert total_s > busy_s - 1e-9
+        else:
+            np.testing.assert_allclose(total_s, busy_s, atol=1e-9)
+
+
+def up_s(record: Record, node: int, begin: float, end: float) -> float:
+    """Return how long a node was up within a span."""
+    faults = record.tables["faults"]
+    mine = [FAULTS[k].startswith("node") and t == node
+            for k, t in zip(faults["kind"], faults["target"], strict=True)]  # fmt: skip
+    bounds = [begin, *np.clip(faults["t_s"][mine], begin, end), end]
+    return sum(b - a for a, b in list(pairwise(bounds))[::2])
 
 
 @QUICK
@@ -175,8 +257,8 @@ def test_the_laws_hold_without_a_model(world: World) -> None:
     record = worlds.run(world)
     check_ends(record)
     check_stamps(record)
-    check_nodes(record)
-    check_busy(record)
+    check_nodes(record, world)
+    check_busy(record, world)
 
 
 @st.composite
@@ -194,15 +276,24 @@ def minded_worlds(draw: st.DrawFn) -> World:
                 cache=draw(st.sampled_from(["all", "lru"])),
                 swap=draw(st.sampled_from(["double-buffer", "stop-the-world"])),
                 batching=draw(st.sampled_from([Batching(), Batching(4, 0.01), Batching(30)])),
+                discipline=draw(st.sampled_from(["fifo", "priority"])),
+                setup=draw(st.sampled_from(SETUPS)),
             )
         )  # fmt: skip
     crashes = tuple(
-        FaultSpec("node-crash", i, mtbf_s=2.0, mttr_s=0.3)
+        FaultSpec("node-crash", i, mtbf_s=2.0, mttr_s=0.3,
+                  work=draw(st.sampled_from(["drop", "keep", "migrate"])))
         for i in range(count)
         if draw(st.booleans())
-    )
-    streams = [minds.poisson(draw(st.sampled_from([5.0, 60.0])), at=i) for i in range(count)]
-    links = [link for i in range(count - 1) for link in worlds.both_ways(i, i + 1, 2 * i)]
+    )  # fmt: skip
+    streams = [
+        minds.poisson(draw(st.sampled_from([5.0, 60.0])), at=i, deadline_s=0.1, priority=i,
+                      late=draw(st.sampled_from(["serve", "drop"])))
+        for i in range(count)
+    ]  # fmt: skip
+    sharing, loss = draw(st.sampled_from(["fifo", "fair"])), draw(st.sampled_from([0.0, 0.2]))
+    kind = {"sharing": sharing, "loss": loss}
+    links = [link for i in range(count - 1) for link in worlds.both_ways(i, i + 1, 2 * i, **kind)]
     cuts = tuple(
         FaultSpec("link-down", link.id, mtbf_s=1.0, mttr_s=0.3)
         for link in links
@@ -212,6 +303,7 @@ def minded_worlds(draw: st.DrawFn) -> World:
     return minds.world(
         nodes, streams, duration_s=4.0, seed=draw(st.integers(0, 99)),
         drain_s=draw(st.sampled_from([0.0, 5.0])), slot_s=draw(st.sampled_from([0.25, 1.0])),
+        dispatch=DispatchSpec(draw(st.sampled_from(["local", "least-loaded"]))),
         faults=crashes + cuts, decision_delay_slots=draw(st.integers(0, 2)), links=tuple(links),
         feedback=FeedbackSpec(
             draw(st.sampled_from([0.0, 0.4])), draw(st.sampled_from([0.5, 1.0])), via, 1e4, 1e2
@@ -283,7 +375,7 @@ def test_the_laws_hold_with_a_model(world: World) -> None:
     seen = minds.run(world, PolicySpec("listener", "listener"), minds.Varied())
     check_ends(seen.record)
     check_stamps(seen.record)
-    check_nodes(seen.record)
+    check_nodes(seen.record, world)
     check_plans(seen.record)
     check_nothing_is_stuck(seen.record)
     check_memory(seen.record)
@@ -292,13 +384,15 @@ def test_the_laws_hold_with_a_model(world: World) -> None:
 
 
 def test_a_policy_pays_for_its_own_work() -> None:
-    def busy_s(**cost: Any) -> float:
+    def costs(**cost: Any) -> tuple[float, float]:
         plan = minds.world([minds.node()], [minds.poisson(20.0)])
-        return float(minds.run(plan, minds.script(**cost))["slots"]["busy_s"].sum())
+        seen = minds.run(plan, minds.script(**cost))
+        return float(seen["slots"]["busy_s"].sum()), seen.record.meta["nodes"][0]["own_s"]
 
-    free_s = busy_s()
+    free_s, none_s = costs()
+    busy_s, own_s = costs(flop=1e8, read_bytes=5e7)
     # five boundaries with a decision, each 0.1 s of FLOP and 0.05 s of bytes
-    np.testing.assert_allclose(busy_s(flop=1e8, read_bytes=5e7) - free_s, 5 * 0.15)
+    np.testing.assert_allclose([busy_s - free_s, own_s, none_s], [5 * 0.15, 5 * 0.15, 0.0])
 
 
 def test_drains_end_on_time_and_what_is_left_is_in_flight() -> None:

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from agents.caches import CACHES
 from sim.arrivals.workload import Workload
 from sim.config import Batching, DispatchSpec, FaultSpec, NodeSpec, ServiceSpec, Setup, World
 from sim.fleet import Fleet
+from sim.parts import Parts
 from sim.proofs.twins.stations import Coming, Down, Fate, Rules
 from sim.records import DROPS, Table
 from tests.sim.worlds import node, parts, queue
@@ -35,11 +37,11 @@ def workload(coming: Sequence[Coming], **columns: object) -> Workload:
     return Workload(**{**made, **columns})
 
 
-def spec(rules: Rules, *, sharing: bool = False) -> NodeSpec:
+def spec(rules: Rules, number: int = 0, *, sharing: bool = False) -> NodeSpec:
     setup = None if rules.setup_s is None else Setup(rules.setup_s, rules.keep_s)
     discipline = "sharing" if sharing else "priority" if rules.by_priority else "fifo"
     return node(
-        0, servers=rules.servers, capacity=rules.capacity, job_share=rules.job_share,
+        number, servers=rules.servers, capacity=rules.capacity, job_share=rules.job_share,
         batching=Batching(rules.size, rules.wait_s), discipline=discipline, setup=setup,
     )  # fmt: skip
 
@@ -55,9 +57,10 @@ def world(rules: Rules, outages: Sequence[Down] = (), *, sharing: bool = False) 
     )  # fmt: skip
 
 
-def live(world: World, drawn: Workload) -> Fleet:
+def live(world: World, drawn: Workload, dispatcher: type | None = None) -> Fleet:
     """Return a fleet after a lawful run."""
-    fleet = Fleet(world, drawn, parts(), world.dispatch)
+    plugged = parts() if dispatcher is None else Parts(lambda _: dispatcher, CACHES.load)
+    fleet = Fleet(world, drawn, plugged, world.dispatch)
     fleet.run()
     fleet.audit()
     return fleet

@@ -226,14 +226,14 @@ def test_traces_are_read_by_node_and_task(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ("time\n1\n", "t.csv:1: unknown column 'time' (allowed: t_s, task, node)"),
-        ("task\n1\n", "t.csv:1: expected columns t_s, task, node (t_s is needed)"),
+        ("time\n1\n", "t.csv:1: unknown column 'time' (allowed: t_s, task, node, up_bytes,"),
+        ("task\n1\n", "deadline_s (needed: t_s), found 'task': no 't_s'"),
         ("t_s\n1\n0.5\n", "t.csv:3: t_s: 0.5 is before the row above (1.0)"),
         ("t_s\nsoon\n", "t.csv:2: t_s: expected seconds, found 'soon'"),
         ("t_s\n-1\n", "t.csv:2: t_s: expected finite seconds >= 0, found '-1'"),
         ("t_s\nnan\n", "t.csv:2: t_s: expected finite seconds >= 0, found 'nan'"),
         ("t_s,task\n1\n", "t.csv:2: expected 2 columns, found 1"),
-        ("", "t.csv:1: expected columns t_s, task, node (t_s is needed)"),
+        ("", "t.csv:1: expected columns t_s, task, node, up_bytes, down_bytes, service_s,"),
         ("t_s,task\n1,topik\n", "unknown task 'topik'; did you mean 'topic'?"),
     ],
 )

@@ -19,9 +19,9 @@ LIMIT_S = {"quickstart": 30.0}
 
 def test_the_promised_ones_are_there():
     promised = (
-        "common-job delayed-feedback drift-abrupt drift-gradual flash-crowd interactive"
-        " large-batch many-experts memory-limited memory-starved metro new-task node-failure"
-        " paper quickstart recurring scarce-labels"
+        "common-job delayed-feedback drift-abrupt drift-gradual flapping flash-crowd interactive"
+        " large-batch lossy-radio many-experts memory-limited memory-starved metro new-task"
+        " node-failure paper partition priority-slo quickstart recurring scarce-labels storage-slow"
     )
     assert list(LIBRARY) == promised.split()
 

@@ -55,8 +55,8 @@ def test_every_table_comes_back(folder: RunFolder, name: str, rows: int) -> None
 
 
 def test_categories_are_text_on_disk_and_minus_one_is_null(folder: RunFolder) -> None:
-    table = filled("requests", 6)
-    table["drop"] = np.array([-1, 0, 1, 2, 3, 4], dtype=np.int16)
+    table = filled("requests", 1 + len(DROPS))
+    table["drop"] = np.arange(-1, len(DROPS), dtype=np.int16)
     folder.write_record("t1", Record({"requests": table}))
     path = str(folder.table("requests", "t1"))
     rows = duckdb.sql(f"SELECT drop FROM '{path}' ORDER BY id").fetchall()

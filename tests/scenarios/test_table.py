@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from scenarios.schema_policy import METRICS, read_assertion
+from analysis import outcomes
+from scenarios.schema_policy import BY_STREAM, METRICS, read_assertion
 from scenarios.table import show_comparison, show_failures
 from scenarios.targets import KEYS, measure
 
@@ -166,3 +167,29 @@ def test_one_unstable_seed_breaks_stable_and_findings_read_well() -> None:
 def test_a_metric_that_is_missing_shows_a_dash() -> None:
     found = measure([read_assertion("regret <= 0.1")], [row("a", 1, math.nan, 0.5)])
     assert str(found[0]) == "✗ a: regret <= 10.0 points, found -"
+
+
+@pytest.mark.parametrize("text", ["p99_latency[alarm] <= 50 ms", "drops[a.b] < 0.01"])
+def test_limits_of_streams_survive_the_round_trip(text: str) -> None:
+    assert str(read_assertion(text)) == text
+    assert read_assertion(text).stream in {"alarm", "a.b"}
+
+
+def test_a_limit_of_a_stream_is_held_against_that_stream() -> None:
+    rows = [{**r, "latency_p99_s[alarm]": 0.04, "latency_p99_s[bulk]": 0.9} for r in ROWS[:5]]
+    limits = [
+        read_assertion("p99_latency[alarm] <= 50 ms"),
+        read_assertion("p99_latency[bulk] <= 50 ms"),
+    ]
+    assert [str(f) for f in measure(limits, rows)] == [
+        "✓ top2: p99_latency[alarm] <= 50.0 ms, found 40.0 ms",
+        "✗ top2: p99_latency[bulk] <= 50.0 ms, found 900 ms",
+    ]
+    # the only stream of a run is the run
+    assert [f.value for f in measure(limits[:1], ROWS[:5])] == [pytest.approx(0.202)]
+    # one that is not measured is not kept, even where the run is
+    assert not measure([read_assertion("p99_latency[other] <= 9 s")], rows)[0].kept
+
+
+def test_what_can_be_asked_of_a_stream_is_what_a_summary_says_of_it() -> None:
+    assert {KEYS[metric] for metric in BY_STREAM} == set(outcomes.BY_STREAM)

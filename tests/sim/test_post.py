@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import Any
 
 import pytest
 
-from sim.config import FaultSpec, LinkSpec
+from sim.config import FaultSpec, LinkSpec, TransportSpec
 from sim.errors import HostError
 from sim.ports import Message
 from tests.agents.hosting.tiny import routers_of
@@ -36,7 +37,8 @@ def talk(*mail: tuple[int, Message], shards: int = 1, **fields: Any) -> Seen:
     by_slot: dict[int, list[Message]] = {}
     for slot, message in mail:
         by_slot.setdefault(slot, []).append(message)
-    chain = world([node(i) for i in range(3)], [timed([4.9])], links=LINKS, **fields)
+    settings = {"links": LINKS, **fields}
+    chain = world([node(i) for i in range(3)], [timed([4.9])], **settings)
     return run(chain, script(mail=by_slot), shards=shards, block_size=1)
 
 
@@ -83,6 +85,27 @@ def test_a_broken_link_or_a_dead_node_loses_it() -> None:
     assert heard(talk((1, Message(0, 1, 1e5, "lost")), faults=(cut,))) == []
     crash = FaultSpec("node-crash", 1, at_s=1.05, for_s=inf)
     assert heard(talk((1, Message(0, 1, 1e5, "lost")), faults=(crash,))) == []
+
+
+def test_messages_share_fair_links_in_one_run() -> None:
+    # 0.6 MB each, both over 1 -> 2, one of them from 0: half of 1 MB/s each until 1.2 s, and the
+    # delays of two links; one after the other, the second would be there at 1.8 s
+    fair = tuple(replace(link, sharing="fair") for link in LINKS)
+    mail = ((1, Message(0, 2, 6e5, "far")), (1, Message(1, 2, 6e5, "near")))
+    assert heard(talk(*mail, links=fair)) == [(3, 2, "far"), (3, 2, "near")]
+    # alone, the far one is there after 0.6 + 0.2 s: its run is one flow, not two hops
+    assert heard(talk(mail[0], links=fair)) == [(2, 2, "far")]
+    assert heard(talk(mail[0])) == [(3, 2, "far")]
+
+
+def test_lossy_links_lose_messages_for_good() -> None:
+    lossy = tuple(replace(link, loss=0.5) for link in LINKS)
+    mail = [(1, Message(0, 1, 1.0, i)) for i in range(200)]
+    seen = talk(*mail, links=lossy, transport=TransportSpec(9, 0.001))
+    arrived = len(heard(seen))
+    assert arrived == pytest.approx(100, abs=29)  # 4 sigma
+    assert seen["links"]["lost"].sum() == 200 - arrived  # never tried again
+    assert seen["links"]["sent_bytes"].sum() == 200.0
 
 
 @pytest.mark.parametrize(

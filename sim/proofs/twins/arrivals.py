@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from sim.arrivals.hawkes import burn_s, first_excess_per_s
-from sim.arrivals.mmpp import jumps, stationary
+from sim.arrivals.mmpp import stationary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,7 +47,6 @@ def mmpp(spec: ArrivalSpec, duration_s: float, rng: np.random.Generator) -> list
     `left` is how much of the next arrival's unit exponential the rates have not used up yet.
     """
     chain, points = rng.spawn(2)
-    states = range(len(spec.rates_per_s))
     state = _choice(stationary(spec).tolist(), chain.random())
     stays, steps = jump_draws(chain), exponentials(points)
     unit, choice = next(stays)
@@ -63,7 +62,10 @@ def mmpp(spec: ArrivalSpec, duration_s: float, rng: np.random.Generator) -> list
             now_s, left = arrival_s, next(steps)
             continue
         left -= rate_per_s * (jump_s - now_s)
-        state = _choice([float(jumps(spec)[state, other]) for other in states], choice)
+        if spec.jumps:
+            state = _choice(spec.jumps[state], choice)
+        else:
+            state = (state + 1) % len(spec.rates_per_s)
         now_s, (unit, choice) = jump_s, next(stays)
         jump_s = now_s + unit * spec.stays_s[state]
 

@@ -180,10 +180,11 @@ class _Walk:
         if work == "resume":
             return
         running = [i for batch in place.serving for i in batch.ids]
-        if work == "keep":
-            place.waiting = sorted([*running, *place.waiting])
+        if work != "drop":  # what is done is done for nothing
             for i in running:
                 self.fates[i].start_s = nan
+        if work == "keep":
+            place.waiting = sorted([*running, *place.waiting])
         else:
             self.go(place.present(), "moved" if work == "migrate" else "node_down", now_s)
             place.waiting = []
