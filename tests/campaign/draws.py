@@ -80,7 +80,9 @@ def draw(seed: int) -> Run:
 # --- topology and links
 
 
-def wires(rng: Rng, count: int) -> tuple[str, tuple[LinkSpec, ...]]:
+def wires(
+    rng: Rng, count: int, speeds: Sequence[float] = (1e5, 1e6, inf)
+) -> tuple[str, tuple[LinkSpec, ...]]:
     """Draw how nodes hang together, and links both ways."""
     ids = list(range(count))
     shapes: dict[str, Callable[[], list[tuple[int, int]]]] = {
@@ -97,14 +99,15 @@ def wires(rng: Rng, count: int) -> tuple[str, tuple[LinkSpec, ...]]:
     links: list[LinkSpec] = []
     for a, b in shapes[name]():
         for src, dst in ((a, b), (b, a)):
-            links.append(link(rng, len(links), (src, dst), style))
+            made = link(rng, len(links), (src, dst), style)
+            links.append(replace(made, bytes_per_s=pick(rng, speeds)))
     return name, tuple(links)
 
 
 def link(rng: Rng, number: int, ends: tuple[int, int], style: str) -> LinkSpec:
     sharing: Sharing = pick(rng, get_args(Sharing)) if style == "mixed" else style  # type: ignore[assignment]
     return LinkSpec(
-        number, *ends, pick(rng, (0.0, 0.01, 0.2)), pick(rng, (1e5, 1e6, inf)), sharing,
+        number, *ends, pick(rng, (0.0, 0.01, 0.2)), inf, sharing,
         loss=pick(rng, (0.0, 0.0, 0.0, 0.1, 0.4)),
     )  # fmt: skip
 
@@ -118,9 +121,9 @@ def transport(rng: Rng) -> TransportSpec:
 
 def discipline(rng: Rng) -> dict[str, Any]:
     """Draw how a node of `model: none` serves."""
-    kind: Discipline = pick(rng, ("fifo", "priority"))
+    kind: Discipline = pick(rng, get_args(Discipline))
     if kind == "sharing":
-        return {"discipline": kind, "job_share": pick(rng, (1.0, 0.5, 2.0))}
+        return {"discipline": kind, "job_share": pick(rng, (1.0, 0.5))}
     return {"discipline": kind, "batching": batching(rng), "setup": setup(rng)}
 
 
@@ -129,7 +132,7 @@ def batching(rng: Rng) -> Batching:
 
 
 def setup(rng: Rng) -> Setup | None:
-    return pick(rng, (None, None, None))
+    return pick(rng, (None, None, Setup(0.05), Setup(0.25, 0.25), Setup(0.1, inf)))
 
 
 def capacity(rng: Rng, servers: int) -> float:
@@ -234,7 +237,7 @@ def plain(rng: Rng) -> tuple[World, None]:
 def minded(rng: Rng) -> tuple[World, PolicySpec]:
     """Draw a world whose nodes run the tiny model, and who steers them."""
     count = int(rng.integers(1, 5))
-    shape, links = wires(rng, count)
+    shape, links = wires(rng, count, (1e8, 1e9, inf))  # experts of 1 MB may come over them
     nodes = [minded_node(rng, i, count) for i in range(count)]
     via = 0 if links and chance(rng, 0.5) else None
     feedback = FeedbackSpec(
@@ -311,12 +314,12 @@ def when(rng: Rng, *, over: bool) -> dict[str, Any]:
 
 def severity(rng: Rng, kind: FaultKind, *, modelled: bool) -> dict[str, Any]:
     """Draw what a fault of a kind does."""
-    works: tuple[Work, ...] = ("drop",)
+    works: tuple[Work, ...] = ("drop", "keep", "migrate")
     pairs = [(layer, expert) for layer in range(L) for expert in range(E)]
     order = rng.permutation(len(pairs))[: pick(rng, (1, 3, len(pairs)))]
     experts = {"experts": tuple(pairs[i] for i in order)}
     said: dict[FaultKind, dict[str, Any]] = {
-        "node-crash": {"work": pick(rng, works)},
+        "node-crash": {"work": pick(rng, works if modelled else (*works, "resume"))},
         "link-slow": {"factor": pick(rng, (1.0, 4.0, 100.0)), "delay_s": pick(rng, (0.0, 0.1))},
         "link-lossy": {"loss": pick(rng, (0.2, 0.9))},
         "storage-slow": {"factor": pick(rng, (2.0, 50.0))},
