@@ -29,6 +29,7 @@ from sim.config import (
     Setup,
     Sharing,
     StreamSpec,
+    SwapMode,
     TransportSpec,
     Work,
     World,
@@ -71,10 +72,10 @@ def draw(seed: int) -> Run:
     """Draw a run; every fourth has a model."""
     rng = np.random.default_rng([2024, seed])
     make = minded if seed % 4 == 3 else plain
-    world, policy = make(rng)
-    return Run(
-        seed, replace(world, seed=int(rng.integers(1000)), faults=faults(rng, world)), policy
-    )
+    over = chance(rng, 0.6)  # all faults end before the arrivals do, so that queues must drain
+    world, policy = make(rng, DRAIN_S if over else pick(rng, (0.0, 0.5, 20.0)))
+    found = faults(rng, world, over=over)
+    return Run(seed, replace(world, seed=int(rng.integers(1000)), faults=found), policy)
 
 
 # --- topology and links
@@ -150,22 +151,21 @@ def plain_node(rng: Rng, number: int) -> NodeSpec:
 
 def minded_node(rng: Rng, number: int, count: int) -> NodeSpec:
     """Draw a node with a model, often with little memory."""
-    room_bytes = pick(rng, (2, 4, 12)) * minds.MB
-    hardware = minds.chip(
-        minds.BACKBONE + minds.MERGED + room_bytes,
-        flop_per_s=1e12, bytes_per_s=1e12, kernel_s=0.001,
-        storage_bytes_per_s=pick(rng, (1e8, 1e9)),
-    )  # fmt: skip
-    servers = int(rng.integers(1, 4))
-    cache = pick(rng, sorted(CACHES))
+    cache, swap = pick(rng, sorted(CACHES)), pick(rng, get_args(SwapMode))
+    speeds = [1e8, 1e9]
     plan: Plan | None = pick(rng, (None, None, None, Single(1), minds.SKEW))
     if cache != "all":  # small memories hold no whole gated plan
         plan = pick(rng, (plan, TopK(1), TopK(2)))
-    priority: Discipline = pick(rng, ("fifo", "priority"))
+    elif swap == "double-buffer":
+        speeds.append(1e6)  # so slow that others ask for memory while a merge holds it
+    hardware = minds.chip(
+        minds.BACKBONE + minds.MERGED + pick(rng, (2, 4, 12)) * minds.MB,
+        flop_per_s=1e12, bytes_per_s=1e12, kernel_s=0.001, storage_bytes_per_s=pick(rng, speeds),
+    )  # fmt: skip
     return minds.node(
-        number, hardware=hardware, servers=servers, capacity=pick(rng, (20.0, inf)), cache=cache,
-        swap=pick(rng, ("double-buffer", "stop-the-world")), batching=batching(rng), plan=plan,
-        discipline=priority, experts_from=experts_from(rng, number, count),
+        number, hardware=hardware, servers=int(rng.integers(1, 4)), cache=cache, swap=swap,
+        capacity=pick(rng, (20.0, inf)), batching=batching(rng), plan=plan, setup=setup(rng),
+        discipline=pick(rng, ("fifo", "priority")), experts_from=experts_from(rng, number, count),
     )  # fmt: skip
 
 
