@@ -255,6 +255,16 @@ def test_what_comes_back_is_served_once() -> None:
     np.testing.assert_allclose(table["t_finish_s"], [3.35])
 
 
+def test_patience_begins_anew_where_a_request_joins_anew() -> None:
+    # it would have left node 0 at 2.0 s, but comes back to it at 1.25 s and is served at 2.6 s
+    world = ring([node(0), node(1)], [], crash(0, 0.5, 0.25), crash(1, 1.0, 9.0))
+    coming = [Coming(0, 1, patience_s=2.0), Coming(1.1, 1.5)]
+    table = live(world, workload(coming), Around).requests
+    assert list(table.t_enqueue_s) == [1.25, 1.1]
+    assert list(table.t_start_s) == [2.6, 1.1]
+    assert list(table.drop) == [-1, -1]
+
+
 def test_who_has_nowhere_to_go_is_lost_at_the_node() -> None:
     alone = simulate(ring([node(0)], [0], crash(0, 0.5, 1)), None, AROUND)
     assert drops(alone) == ["node_down"]
