@@ -246,7 +246,7 @@ class Fleet:
             object.__setattr__(self._view, "t_s", now_s)
         for rid in moved:
             server = self.requests.server[rid] = self.dispatcher.choose(node, self._view)
-            self.transfers.send_up(rid, node, server, now_s)
+            self.transfers.send_on(rid, node, server, now_s)
 
     def life(self, node: int) -> int | None:
         """Return how often a node has crashed so far, None while it is down."""
