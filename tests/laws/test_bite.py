@@ -39,6 +39,10 @@ def count_arrival(fleet: Fleet) -> None:
     fleet.stations[1].meters.arrived += 1
 
 
+def move(fleet: Fleet) -> None:
+    fleet.stations[1].meters.moved += 1
+
+
 def overlap(fleet: Fleet) -> None:
     fleet.stations[1].meters.most_running = 2
 
@@ -69,6 +73,7 @@ def turn_back(fleet: Fleet) -> None:
         (spoil_return, "L1: request 7 both returned and dropped"),
         (forget, "L1: requests are not conserved: "),
         (count_arrival, "L1: node 1: "),
+        (move, "L1: node 1: "),
         (lose_bytes, "L1 bytes: link 3: "),
         (turn_back, "L2: request 7: t_start_s = "),
         (overlap, "L3: node 1 ran 2 of 1"),

@@ -14,7 +14,8 @@ from tests.mutation.operators import FunctionNode, Site, sites
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("arrivals", "compute", "network", "topology")
 MODULES = (
-    "audits", "clock", "faults", "fleet", "freight", "laws", "pace", "refusals", "request", "slots",
+    "auditor", "audits", "clock", "faults", "fleet", "freight", "laws", "pace", "refusals",
+    "request", "slots",
 )  # fmt: skip
 NOT_PHYSICS = (
     "__init__", "arrays", "brains", "config", "coupling", "errors", "executors", "nodemix", "parts",

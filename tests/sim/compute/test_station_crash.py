@@ -120,6 +120,14 @@ def test_a_service_that_would_end_at_the_instant_of_the_crash_does_not(work: Wor
     assert times([Coming(0, 1)], Down(1, 2, work)) == expected[work]
 
 
+@pytest.mark.parametrize("work", ["drop", "migrate"])
+@pytest.mark.parametrize("size", [1, 2])
+def test_nor_is_it_done_and_dropped(work: Work, size: int) -> None:
+    table = engine([Coming(0, 1), Coming(1, 1)], Rules(size=size), [Down(1, 2, work)])
+    assert np.isnan(table["t_finish_s"]).all()
+    assert [DROPS[d] for d in table["drop"]] == ["node_down", "node_down"]
+
+
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_node_that_is_back_serves_whom_it_kept_at_that_instant(size: int) -> None:
     coming = [Coming(0, 1), Coming(2, 1)]  # the second comes when the node does
