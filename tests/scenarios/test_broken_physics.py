@@ -232,14 +232,20 @@ WARNED = {
     "nobody waits": (
         changed(QUEUE, "count: 2", "discipline: sharing").replace(
             STREAM,
-            STREAM + ", patience: {kind: exponential, mean: 1 s}, deadline: 1 s, late: drop",
+            STREAM + ", patience: {kind: exponential, mean: 1 s}",
         ),
         [
             "x.yaml:8:66: warning: streams.0.patience: has no effect: where discipline is sharing "
             "nobody waits",
-            "x.yaml:8:119: warning: streams.0.late: has no effect: where discipline is sharing "
-            "nobody waits",
         ],
+    ),
+    "who shares waits for a node that is down, and may come too late": (
+        changed(QUEUE, "count: 2", "discipline: sharing").replace(
+            STREAM,
+            STREAM + ", patience: {kind: exponential, mean: 1 s}, deadline: 1 s, late: drop",
+        )
+        + "faults: [{kind: node-crash, node: edge-0, at: 1 s, for: 1 s, work: keep}]\n",
+        [],
     ),
     "no batches": (
         changed(QUEUE, "mean: 10 ms", "mean: 10 ms, each: 2 ms"),
