@@ -87,7 +87,7 @@ def check_each(scenario: Scenario, names: Names) -> Iterator[Finding]:
 
 
 def check_sources(scenario: Scenario, names: Names) -> Iterator[Finding]:
-    """Experts come from one other node, over links that lead there."""
+    """Experts come from one other node that has them, over links that lead there."""
     island = islands(scenario, names)
     for i, group in enumerate(scenario.nodes):
         if group.experts_from is None:
@@ -102,6 +102,9 @@ def check_sources(scenario: Scenario, names: Names) -> Iterator[Finding]:
             yield Finding(path, "has no effect: no experts with `model: none`", warning=True)
         elif group.servers and any(island[node] != island[ids[0]] for node in mine):
             yield Finding(path, f"no links lead from {group.group!r} to {group.experts_from!r}")
+        elif names.group_of[ids[0]].experts_from is not None:
+            said = f"{names.name(ids[0])!r} keeps no experts itself, it has 'experts_from'"
+            yield Finding(path, said)
 
 
 # --- links -----------------------------------------------------------------------------------

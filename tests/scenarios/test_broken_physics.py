@@ -70,6 +70,17 @@ STATIONS = {
             "x.yaml:8:46: nodes.3.experts_from: no links lead from 'far' to 'cloud'",
         ],
     ),
+    "experts from each other": (
+        changed(MODEL, "count: 2", "count: 2, experts_from: cloud").replace(
+            "hardware: a100-40gb}", "hardware: a100-40gb, experts_from: edge-0}"
+        ),
+        [
+            "x.yaml:5:43: nodes.0.experts_from: 'cloud-0' keeps no experts itself, it has "
+            "'experts_from'",
+            "x.yaml:6:55: nodes.1.experts_from: 'edge-0' keeps no experts itself, it has "
+            "'experts_from'",
+        ],
+    ),
 }  # fmt: skip
 STREAMS = {
     "giving up": (
