@@ -70,6 +70,17 @@ STATIONS = {
             "x.yaml:8:46: nodes.3.experts_from: no links lead from 'far' to 'cloud'",
         ],
     ),
+    "experts from each other": (
+        changed(MODEL, "count: 2", "count: 2, experts_from: cloud").replace(
+            "hardware: a100-40gb}", "hardware: a100-40gb, experts_from: edge-0}"
+        ),
+        [
+            "x.yaml:5:43: nodes.0.experts_from: 'cloud-0' keeps no experts itself, it has "
+            "'experts_from'",
+            "x.yaml:6:55: nodes.1.experts_from: 'edge-0' keeps no experts itself, it has "
+            "'experts_from'",
+        ],
+    ),
 }  # fmt: skip
 STREAMS = {
     "giving up": (
@@ -232,14 +243,20 @@ WARNED = {
     "nobody waits": (
         changed(QUEUE, "count: 2", "discipline: sharing").replace(
             STREAM,
-            STREAM + ", patience: {kind: exponential, mean: 1 s}, deadline: 1 s, late: drop",
+            STREAM + ", patience: {kind: exponential, mean: 1 s}",
         ),
         [
             "x.yaml:8:66: warning: streams.0.patience: has no effect: where discipline is sharing "
             "nobody waits",
-            "x.yaml:8:119: warning: streams.0.late: has no effect: where discipline is sharing "
-            "nobody waits",
         ],
+    ),
+    "who shares waits for a node that is down, and may come too late": (
+        changed(QUEUE, "count: 2", "discipline: sharing").replace(
+            STREAM,
+            STREAM + ", patience: {kind: exponential, mean: 1 s}, deadline: 1 s, late: drop",
+        )
+        + "faults: [{kind: node-crash, node: edge-0, at: 1 s, for: 1 s, work: keep}]\n",
+        [],
     ),
     "no batches": (
         changed(QUEUE, "mean: 10 ms", "mean: 10 ms, each: 2 ms"),
