@@ -76,6 +76,12 @@ def test_a_batch_is_put_back_in_its_order_and_resumed_as_a_whole() -> None:
     assert on == [(0, 3), (0, 3), (3, 4), (3, 4)]
 
 
+def test_batches_are_formed_anew_from_what_was_put_back() -> None:
+    coming = [Coming(0, 3), Coming(0.5, 2), Coming(0.5, 1)]  # batches of one and two, then two, one
+    again = times(coming, Down(1, 2, "keep"), size=2, servers=2)
+    assert again == [(2, 5), (2, 5), (2, 3)]
+
+
 def test_what_was_put_back_can_share_a_batch_with_others() -> None:
     coming = [Coming(0, 1), Coming(0.25, 1), Coming(1.5, 1)]
     assert times(coming, Down(0.5, 2, "keep"), size=3) == [(2, 3), (2, 3), (2, 3)]
