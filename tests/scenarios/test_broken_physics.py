@@ -25,7 +25,7 @@ STATIONS = {
         [
             "x.yaml:6:26: nodes.0.setup.time: required key is missing",
             "x.yaml:6:33: nodes.0.setup.keep: expected a time such as '20 ms', '5 min' or "
-            "'1 h 30 min', found 'forever'",
+            "'1 h 30 min', found 'forever'; or 'unlimited'",
             "x.yaml:6:57: nodes.0.experts_from: expected text, found 3; put it in quotes",
         ],
     ),
