@@ -167,7 +167,9 @@ def _plus(node: ast.expr, one: int) -> ast.expr:
 
 
 def _flip(place: Place) -> Edits:
-    node = place.node
+    node, parent = place.node, place.slot.parent
+    if isinstance(parent, ast.keyword) and parent.arg == "strict":
+        return  # of zip: an assertion
     if isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield node, _swap(place.slot, ast.Constant(not node.value))
 
