@@ -157,7 +157,7 @@ def minded_node(rng: Rng, number: int, count: int) -> NodeSpec:
     if cache != "all":  # small memories hold no whole gated plan
         plan = pick(rng, (plan, TopK(1), TopK(2)))
     elif swap == "double-buffer":
-        speeds.append(1e6)  # so slow that others ask for memory while a merge holds it
+        speeds += [1e6] * 4  # so slow that others ask for memory while a merge holds it
     hardware = minds.chip(
         minds.BACKBONE + minds.MERGED + pick(rng, (2, 4, 12)) * minds.MB,
         flop_per_s=1e12, bytes_per_s=1e12, kernel_s=0.001, storage_bytes_per_s=pick(rng, speeds),
