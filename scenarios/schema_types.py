@@ -106,8 +106,9 @@ Positive: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0
 Share: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, le=1)]
 PositiveShare: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, le=1)]
 Loss: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, lt=1)]
+Variation: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, le=1e3)]
 PositiveLoss: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, lt=1)]
-Factor: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=1)]
+Factor: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=1, lt=1e6)]
 Weights: TypeAlias = Annotated[tuple[NonNegative, ...], Field(min_length=1, max_length=4096)]
 
 

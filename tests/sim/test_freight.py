@@ -14,7 +14,7 @@ from agents.hosting.blocks import make_specs
 from agents.hosting.inline import InlineExecutor
 from sim.compute.supply import ASK_BYTES
 from sim.compute.swap_time import full_swap_s
-from sim.config import FaultSpec, LinkSpec, NodeSpec
+from sim.config import DispatchSpec, FaultSpec, LinkSpec, NodeSpec
 from sim.errors import InputError
 from sim.parts import Parts
 from sim.plans import TopK
@@ -222,6 +222,48 @@ def test_impossible_sources_are_refused() -> None:
 def test_routers_are_told_what_a_swap_over_links_takes() -> None:
     told = full_swap_s(pair([0.5]), TinyModel().card)
     assert told == pytest.approx({0: ASK_S + 0.1 + L * E + MERGE_S, 1: ALL_S + MERGE_S})
+
+
+def test_a_swap_over_fair_links_is_told_as_it_is() -> None:
+    """Two fair links in a row are filled at once, not one after the other."""
+    ends = [(0, 1), (1, 0), (1, 2), (2, 1)]
+    links = tuple(LinkSpec(i, a, b, 0.1, (i + 1) * MB, "fair") for i, (a, b) in enumerate(ends))
+    nodes = [minds.node(0, experts_from=2), minds.node(1, servers=0), minds.node(2)]
+    world = minds.world(
+        nodes, [minds.timed([0.5])], links=links, duration_s=40.0, drain_s=60.0, slot_s=20.0
+    )
+    _, tables = drive(world, minds.script({1: SKEW}), Only())
+    decisions = tables["decisions"]
+    row = np.flatnonzero((decisions["slot"] == 1) & (decisions["node"] == 0))[0]
+    took_s = 0.2 + ASK_BYTES / MB + 0.2 + L * E / 2 + MERGE_S  # back at the speed of link 1
+    assert decisions["t_force_s"][row] - 20.0 == pytest.approx(took_s)
+    assert full_swap_s(world, TinyModel().card)[0] == pytest.approx(took_s)
+
+
+@pytest.mark.parametrize(
+    ("sharing", "came_s", "enqueued_s"),
+    [
+        # from 0.8 to 1.8 s half the speed for each; then the expert's last 0.300256 MB
+        ("fair", 1.700256, 1.9),
+        # the expert until 1.600256 s, then the request
+        ("fifo", ASK_S + UNIT_S, 2.200256),
+        ("none", ASK_S + UNIT_S, 1.4),
+    ],
+)
+def test_experts_and_requests_share_a_link(sharing: Any, came_s: float, enqueued_s: float) -> None:
+    """At 0.8 s a request of half a MB starts on the link that an expert came on at 0.600256 s."""
+    links = (LinkSpec(0, 0, 1, 0.1, MB, sharing), LinkSpec(1, 1, 0, 0.1, MB, sharing))
+    streams = [minds.timed([0.5]), minds.timed([0.8], at=1, up_bytes=0.5 * MB)]
+    world = minds.world(
+        [minds.node(experts_from=1, **LRU), minds.node(1, servers=0)], streams, links=links,
+        duration_s=20.0, drain_s=60.0, dispatch=DispatchSpec("random"),
+    )  # fmt: skip
+    _, tables = drive(world, minds.script(), Only())
+    assert tables["requests"]["t_enqueue_s"].tolist() == pytest.approx([0.5, enqueued_s])
+    second_s = ASK_S + UNIT_S
+    if sharing == "fifo":  # it was asked for when the request was still on the link
+        second_s = 2.100256 + UNIT_S - (0.5 + came_s + ONE_S / 2)
+    assert stalls(tables) == pytest.approx([came_s + second_s, 0.0])
 
 
 def test_the_same_run_twice_is_the_same() -> None:
