@@ -94,7 +94,7 @@ def test_a_broken_law_is_found_at_the_end_of_its_slot() -> None:
     world = worlds.fleet(3, duration_s=5.0)
     fleet = Fleet(world, draw_workload(world, None), worlds.parts(), world.dispatch)
     fleet.clock.at(1.5, LAST, 0, lambda fleet, now_s: linger(fleet), fleet)
-    with pytest.raises(LawViolation, match="^L8 Little: node 2: "):
+    with pytest.raises(LawViolation, match=r"^L8 Little: node 2: "):
         fleet.run()
     assert fleet.clock.now == 2.0
 
