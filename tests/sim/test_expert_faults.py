@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sim.config import Batching, FaultSpec, LinkSpec, PolicySpec
-from sim.plans import TopK
+from sim.plans import Merged, TopK
 from sim.records import MEMORY
 from tests.agents.hosting.tiny import E, L
 from tests.sim import minds
@@ -212,3 +212,16 @@ def test_random_trouble_breaks_no_law_and_all_drains(seed: int) -> None:
             last[held["category"][row]] = float(held["bytes"][row])
         assert last == used
         assert used[MEMORY.index("experts")] >= len(deployment.store.resident) * UNIT
+
+
+def test_an_expert_that_comes_back_to_another_plan_is_let_go() -> None:
+    # lost at 1.5 s, back at 2.7 s; from 2.02 s on the node serves expert 0 alone, merged
+    alone = minds.script({0: TopK(1), 2: Merged((1.0, 0.0, 0.0, 0.0))})
+    acts = [(1.5, take((0, 2)))]
+    fleet, tables = drive(pair([0.5, 4.0], far=None), alone, Only(), acts)
+    back_s = 1.5 + ASK_S + UNIT_S
+    assert residency(tables)[-2:] == [
+        ((0, 2), round(back_s, 9), "miss"), ((0, 2), round(back_s, 9), "plan"),
+    ]  # fmt: skip
+    assert fleet.brains is not None
+    assert fleet.brains.deployments[0].ledger.used_bytes[MEMORY.index("experts")] == 0.0

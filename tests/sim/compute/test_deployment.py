@@ -21,6 +21,7 @@ from tests.sim.minds import (
     ARCHITECTURE,
     BACKBONE,
     MERGED,
+    ONE_S,
     OTHER,
     SKEW,
     UNIT,
@@ -206,3 +207,32 @@ def test_router_state_takes_the_room_of_experts_at_its_own_time() -> None:
     evicted_s = log["t_s"][log["event"] == EVICT]
     assert evicted_s[evicted_s > 2.95].tolist() == [3.0, 3.0]
     assert category(seen, "router") == [(3.0, 2.0), (4.0, 0.0)]
+
+
+def test_a_crash_forgets_weights_that_waited_for_their_last_batch() -> None:
+    # a batch of 60 runs until 1.47 s; SKEW takes force at 1.104 s, the node crashes at 1.2 s
+    both = node(servers=2, batching=Batching(60, 0.0))
+    crash = FaultSpec("node-crash", 0, 1.2, 0.1)
+    seen = run(
+        world([both], [timed([0.99] * 60 + [1.6])], duration_s=2.0, faults=(crash,)),
+        script({1: SKEW}),
+    )
+    held = category(seen, "staging")
+    assert [mb for _, mb in held] == [3.0, 0.0, 2.0, 0.0]  # and nothing is given back twice
+    assert held[-1][0] == 1.2
+    assert seen["requests"]["t_finish_s"][-1] == pytest.approx(1.6 + ONE_S)
+
+
+def test_experts_leave_with_their_last_batch_although_another_merge_is_under_way() -> None:
+    # a gated batch of 30 runs from 0.99 to 1.23 s; SKEW is in force at 1.104 s, OTHER at 1.354 s
+    both = node(servers=2, batching=Batching(30, 0.0))
+    seen = run(
+        world([both], [timed([0.99] * 30)], duration_s=2.0, slot_s=0.25),
+        script({0: TopK(1), 4: SKEW, 5: OTHER}),
+    )
+    forced = dict(zip(seen["decisions"]["slot"], seen["decisions"]["t_force_s"], strict=True))
+    assert forced[4] == pytest.approx(1.104)
+    assert forced[5] == pytest.approx(1.354)
+    (end_s,) = np.unique(seen["requests"]["t_finish_s"])
+    assert forced[4] < end_s < 1.25
+    assert category(seen, "experts")[-1] == (pytest.approx(end_s), 0.0)
