@@ -167,7 +167,8 @@ class Stream(Words):
         description="How long its requests wait in a queue before they leave; no limit if none.",
     )
     late: Literal["serve", "drop"] = Field(
-        "serve", description="drop: leave the queue when the deadline has passed."
+        "serve",
+        description="drop: leave the queue when the deadline has passed, or do not join it.",
     )
 
 

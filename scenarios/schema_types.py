@@ -62,7 +62,8 @@ def _quantity(dimension: Dimension, *, positive: bool = False, unlimited: bool =
         try:
             number = parse_quantity(value, dimension)
         except InputError as error:
-            raise wrong(str(error)) from None
+            more = f"; or {UNLIMITED!r}" if unlimited and UNLIMITED not in str(error) else ""
+            raise wrong(f"{error}{more}") from None
         if positive and number == 0:
             raise wrong(f"expected {dimension.name} > 0, found {value!r}")
         if not unlimited and math.isinf(number):

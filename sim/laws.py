@@ -1,10 +1,10 @@
 """The laws that every run obeys; checked at its end, those of stations at every slot boundary.
 
-L1  conservation: emitted = returned + dropped (by reason) + in flight, per node and in total;
-    bytes likewise.
+L1  conservation: emitted = returned + dropped (by reason) + in flight, in total, and per node
+    arrived = finished + lost + moved on by a crash + present; bytes likewise.
 L2  causality: a request's stamps never go back.
-L3  capacity: never more running than servers, never more bytes than memory (checked while the run
-    goes on, too).
+L3  capacity: never more running than servers (where they are shared, never more speed in use),
+    never more bytes than memory (checked while the run goes on, too).
 L7  every policy's own cost is charged: server time that decisions and merges ask for is done, lost
     in a crash, or still open.
 L8  Little: the event-time integral of N(t) equals the summed stays, per node.

@@ -171,7 +171,11 @@ def _told(verdicts: Iterable[Verdict], total: int) -> Iterator[Verdict]:
 
 
 def _head(error: str) -> str:
-    return error.strip().splitlines()[-1]
+    """Return the last line that names an error, and the function that raised it."""
+    lines = error.strip().splitlines()
+    last = max(i for i, line in enumerate(lines) if line and not line.startswith(" "))
+    place = [line.strip() for line in lines[:last] if line.startswith("  File ")][-1]
+    return f"{lines[last]} ({place})"
 
 
 def table(verdicts: Sequence[Verdict]) -> str:

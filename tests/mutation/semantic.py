@@ -23,7 +23,7 @@ _LINKS, _SUPPLY = "sim.network.links", "sim.compute.storage"
 
 BUGS: tuple[Bug, ...] = (
     Bug("K counts only who waits", _PLAIN,
-        (("or number >= self.capacity:", "or len(self._waiting) >= self.capacity:"),)),
+        (("or number >= self.capacity:", "or len(self._queue) >= self.capacity:"),)),
     Bug("K counts only who waits (batches)", _STATION,
         (("elif present >= self.capacity:", "elif len(self._queue) >= self.capacity:"),)),
     Bug("last come, first served", "sim.compute.waiting",
@@ -48,8 +48,8 @@ BUGS: tuple[Bug, ...] = (
     Bug("lower numbers go first", "sim.compute.waiting",
         (("(-self._priority[rid], number, rid)", "(self._priority[rid], number, rid)"),)),
     Bug("a crash takes the queue and lets running work end", _PLAIN,
-        (("        return [*self._serving, *self._waiting]", "        return [*self._waiting]"),
-         ("        self._serving.clear()\n", ""))),
+        (("        gone = self.present()\n        self._serving.clear()\n",
+          "        gone = [*self._queue]\n"),)),
     Bug("a node's own work is free", _STATION,
         (("self.clock.at(now_s + job.work_s, END,", "self.clock.at(now_s, END,"),)),
     Bug("propagation holds the link", _LINKS,

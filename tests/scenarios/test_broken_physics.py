@@ -25,7 +25,7 @@ STATIONS = {
         [
             "x.yaml:6:26: nodes.0.setup.time: required key is missing",
             "x.yaml:6:33: nodes.0.setup.keep: expected a time such as '20 ms', '5 min' or "
-            "'1 h 30 min', found 'forever'",
+            "'1 h 30 min', found 'forever'; or 'unlimited'",
             "x.yaml:6:57: nodes.0.experts_from: expected text, found 3; put it in quotes",
         ],
     ),
@@ -243,14 +243,20 @@ WARNED = {
     "nobody waits": (
         changed(QUEUE, "count: 2", "discipline: sharing").replace(
             STREAM,
-            STREAM + ", patience: {kind: exponential, mean: 1 s}, deadline: 1 s, late: drop",
+            STREAM + ", patience: {kind: exponential, mean: 1 s}",
         ),
         [
             "x.yaml:8:66: warning: streams.0.patience: has no effect: where discipline is sharing "
             "nobody waits",
-            "x.yaml:8:119: warning: streams.0.late: has no effect: where discipline is sharing "
-            "nobody waits",
         ],
+    ),
+    "who shares waits for a node that is down, and may come too late": (
+        changed(QUEUE, "count: 2", "discipline: sharing").replace(
+            STREAM,
+            STREAM + ", patience: {kind: exponential, mean: 1 s}, deadline: 1 s, late: drop",
+        )
+        + "faults: [{kind: node-crash, node: edge-0, at: 1 s, for: 1 s, work: keep}]\n",
+        [],
     ),
     "no batches": (
         changed(QUEUE, "mean: 10 ms", "mean: 10 ms, each: 2 ms"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sim.compute.sharing import SharingStation
-from sim.config import Batching, NodeSpec, Setup
+from sim.config import Batching, NodeSpec, Setup, Work
 from sim.errors import InputError, LawViolation
 from sim.proofs.twins.stations import Coming, Down, Rules
 from sim.records import DROPS, Table
@@ -89,10 +89,24 @@ def test_resumed_work_has_what_it_had() -> None:
     assert table["stall_s"].tolist() == [2, 1]
 
 
+@pytest.mark.parametrize(
+    ("work", "finish"), [("drop", np.nan), ("keep", 3.0), ("resume", 2.0), ("migrate", np.nan)]
+)
+def test_a_service_that_would_end_at_the_instant_of_the_crash_does_not(
+    work: Work, finish: float
+) -> None:
+    np.testing.assert_array_equal(ends([(0, 1)], Down(1, 2, work)), finish)
+
+
 def test_dropped_work_leaves_nothing_behind() -> None:
     table = shared([(0, 2), (1.5, 1), (3, 1)], Down(1, 2, "drop"))
     assert [DROPS[d] if d >= 0 else "" for d in table["drop"]] == ["node_down", "node_down", ""]
     assert table["t_finish_s"][2] == 4
+
+
+def test_nobody_starts_at_an_instant_at_which_the_node_goes_down_again() -> None:
+    table = shared([(1, 1)], Down(0, 2, "keep"), Down(2, 3, "drop"))
+    assert np.isnan(table["t_start_s"][0])
 
 
 def test_who_waits_for_the_node_may_lose_patience() -> None:
