@@ -90,6 +90,8 @@ def _link(default: Link, facts: dict[str, Any], where: str) -> Link:
         if key in facts:
             try:
                 own[name] = parse(facts[key], dimension)
+                if dimension is BANDWIDTH and own[name] == 0.0:
+                    raise InputError(f"expected a bandwidth > 0, found {facts[key]!r}")
             except InputError as error:
                 raise InputError(f"{where}: {key}: {error}") from None
     return default.model_copy(update=own)

@@ -101,6 +101,11 @@ BAD = {
         "net.graphml: edge 'edge-1' to 'cloud-0': bandwidth: unknown unit 'Gbps' in '1 Gbps'; did "
         "you mean 'Gbit/s'?",
     ),
+    "no bandwidth": (
+        graphml(BODY.replace("1 Gbit/s", "0 Gbit/s")),
+        "net.graphml: edge 'edge-1' to 'cloud-0': bandwidth: expected a bandwidth > 0, found "
+        "'0 Gbit/s'",
+    ),
 }  # fmt: skip
 
 
