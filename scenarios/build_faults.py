@@ -10,9 +10,11 @@ from scenarios.schema_faults import (
     CloudOutage,
     ExpertCorrupt,
     ExpertLost,
+    FeedbackSpoiled,
     LinkLossy,
     LinkSlow,
     Partition,
+    StorageSlow,
 )
 from sim.config import FaultSpec
 from sim.errors import InputError
@@ -40,6 +42,8 @@ def faults(
             an expert or layer that the model lacks.
     """
     for index, fault in enumerate(scenario.faults):
+        if card is None and isinstance(fault, StorageSlow | FeedbackSpoiled):
+            continue  # `check` warns that they have no effect
         path = f"faults.{index}"
         targets = _targets(fault, path, names, wires)
         more = _more(fault, path, card)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from scenarios import paths, traces
@@ -17,6 +18,7 @@ from scenarios.schema_traffic import (
     Service,
 )
 from sim.config import ArrivalSpec, DriftSpec, MixSpec, ServiceSpec, StreamSpec
+from sim.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +39,8 @@ def streams(scenario: Scenario, names: Names, card: ModelCard | None) -> Iterato
     """Yield one stream per node that emits, ids in file order.
 
     Raises:
-        InputError: A trace that cannot be read, or a task that the model's suite lacks.
+        InputError: A trace that cannot be read, or has no deadlines for requests to be late by, or
+            a task that the model's suite lacks.
     """
     count = 0
     for index, stream in enumerate(scenario.streams):
@@ -75,7 +78,11 @@ def _arrivals(scenario: Scenario, stream: Stream, node: str, card: ModelCard | N
     if isinstance(arrivals, Mmpp | Diurnal | Hawkes):
         return _modulated(arrivals, load)
     path = paths.inside(scenario.origin.folder, arrivals.file)
-    rows = traces.read(path, arrivals.format, arrivals.bytes_per_token).of(node)
+    told = traces.read(path, arrivals.format, arrivals.bytes_per_token)
+    if stream.late == "drop" and math.isinf(stream.deadline_s) and not told.has_deadlines:
+        where = f"streams.{scenario.streams.index(stream)}.late"
+        raise InputError(f"{where}: 'drop' needs a 'deadline', and {arrivals.file!r} has none")
+    rows = told.of(node)
     return ArrivalSpec(
         "trace",
         None,

@@ -165,6 +165,8 @@ class _Noter:
         self._folder.log(
             "trial", trial=job.id, state=status.state, wall_s=status.wall_s, message=status.message
         )
+        for row in self._folder.meta(job.id).get("refused_rewards", ()) if status.done else ():
+            self._folder.log("rewards-refused", trial=job.id, **row)
         self._view.ended(job, status)
 
 

@@ -23,6 +23,7 @@ from scenarios import (
     schema_checks_load,
     schema_checks_model,
     schema_checks_physics,
+    schema_checks_traces,
     yaml_marks,
 )
 from scenarios.problems import Problem, ScenarioError
@@ -214,13 +215,16 @@ def _validate(document: Document, origin: Origin) -> tuple[Scenario | None, list
     return None, found + _check(partial, document, wrong)
 
 
+_MODULES = (schema_checks_load, schema_checks_faults, schema_checks_physics, schema_checks_traces)
+
+
 def _check(scenario: Scenario, document: Document, wrong: frozenset[str]) -> list[Problem]:
     """Return what the schema could not see, in the sections that are right so far."""
     names = Names(scenario.nodes)
     found: list[Finding] = []
     _run(schema_checks.REFERENCES, scenario, names, wrong, found)
     if not found:
-        for module in (schema_checks_load, schema_checks_faults, schema_checks_physics):
+        for module in _MODULES:
             _run(module.CHECKS, scenario, names, wrong, found)
     _run(schema_checks.CHECKS, scenario, names, wrong, found)
     _run(schema_checks_faults.TIMES, scenario, names, wrong, found)

@@ -253,6 +253,10 @@ class RunFolder:
             write_table(self.table(name, trial_id), table, words)
         write_json(self.trial(trial_id) / "meta.json", record.meta)
 
+    def meta(self, trial_id: str) -> dict[str, Any]:
+        """Return the meta facts of a finished trial, {} when there are none."""
+        return read_json(self.trial(trial_id) / "meta.json") or {}
+
     def write_status(self, trial_id: str, status: Status) -> None:
         """Write the status, the last file of a trial.
 

@@ -109,7 +109,7 @@ class Trace(Words):
     format: Literal["canonical", "azure-llm", "burstgpt", "mooncake"] = Field(
         "canonical", description="How to read it: our own columns, or a public trace's."
     )
-    bytes_per_token: Positive = Field(
+    bytes_per_token: Annotated[Positive, Field(le=1e6)] = Field(
         4.0, description="Size on the network of a token of a public trace."
     )
 

@@ -69,10 +69,10 @@ def check_service(scenario: Scenario, card: ModelCard | None) -> Iterator[Findin
     """Coefficients of variation are such as the distributions can have."""
     for path, law in _laws(scenario):
         wanted = {"exponential": "none", "deterministic": "none", "lognormal": "> 0"}
-        wanted |= {"erlang": "< 1", "hyperexponential": "> 1"}
+        wanted |= {"erlang": "< 1" if (law.cv or 0) >= 1 else ">= 0.01", "hyperexponential": "> 1"}
         if law.cv is None:
             continue
-        possible = {"lognormal": True, "erlang": law.cv < 1, "hyperexponential": law.cv > 1}
+        possible = {"lognormal": True, "erlang": 0.01 <= law.cv < 1, "hyperexponential": law.cv > 1}
         if not possible.get(law.kind, False):
             said = f"{law.kind}: expected {wanted[law.kind]}, found {law.cv:g}"
             yield Finding((*path, "cv"), said)

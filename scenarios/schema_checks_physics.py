@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from scenarios.schema_arrivals import Mmpp
+from scenarios.schema_arrivals import Mmpp, Trace
 from scenarios.schema_checks import Check, Finding, dispatches
 from scenarios.schema_checks_load import candidates, islands
-from scenarios.schema_faults import LinkLossy
+from scenarios.schema_faults import CloudOutage, LinkLossy, NodeCrash
 from scenarios.schema_names import Names, connections
 from scenarios.schema_network import Explicit, TwoWayLink
 
@@ -54,19 +54,27 @@ def check_priorities(scenario: Scenario, names: Names) -> Iterator[Finding]:
 
 def check_waiting(scenario: Scenario, names: Names) -> Iterator[Finding]:
     """Requests that give up have a deadline or a patience, and a queue to leave."""
-    chosen = [node for _, d in dispatches(scenario) for node in candidates(d, names)]
-    shared = bool(chosen) and all(names.group_of[n].discipline == "sharing" for n in chosen)
+    nobody = _nobody_waits(scenario, names)
     for i, stream in enumerate(scenario.streams):
         path: Path = ("streams", i)
-        if stream.late == "drop" and math.isinf(stream.deadline_s):
+        traced = isinstance(stream.arrivals, Trace)  # it may have deadlines of its own
+        if stream.late == "drop" and math.isinf(stream.deadline_s) and not traced:
             yield Finding((*path, "late"), "'drop' needs a 'deadline'")
-        for key, has in (("patience", stream.patience), ("late", stream.late == "drop")):
-            if has and shared:
-                said = "has no effect: where discipline is sharing nobody waits"
-                yield Finding((*path, key), said, warning=True)
+        if stream.patience and nobody:
+            said = "has no effect: where discipline is sharing nobody waits"
+            yield Finding((*path, "patience"), said, warning=True)
         if stream.size.cv is not None and stream.size.law != "lognormal":
             said = f"only with `law: lognormal`, found {stream.size.law!r}"
             yield Finding((*path, "size", "cv"), said)
+
+
+def _nobody_waits(scenario: Scenario, names: Names) -> bool:
+    """Tell whether all servers are shared, and no queue is kept at a node that is down."""
+    crashes = (f for f in scenario.faults if isinstance(f, NodeCrash | CloudOutage))
+    if any(fault.work in {"keep", "resume"} for fault in crashes):
+        return False
+    chosen = [node for _, d in dispatches(scenario) for node in candidates(d, names)]
+    return bool(chosen) and all(names.group_of[n].discipline == "sharing" for n in chosen)
 
 
 def check_each(scenario: Scenario, names: Names) -> Iterator[Finding]:
@@ -79,7 +87,7 @@ def check_each(scenario: Scenario, names: Names) -> Iterator[Finding]:
 
 
 def check_sources(scenario: Scenario, names: Names) -> Iterator[Finding]:
-    """Experts come from one other node, over links that lead there."""
+    """Experts come from one other node that has them, over links that lead there."""
     island = islands(scenario, names)
     for i, group in enumerate(scenario.nodes):
         if group.experts_from is None:
@@ -94,6 +102,9 @@ def check_sources(scenario: Scenario, names: Names) -> Iterator[Finding]:
             yield Finding(path, "has no effect: no experts with `model: none`", warning=True)
         elif group.servers and any(island[node] != island[ids[0]] for node in mine):
             yield Finding(path, f"no links lead from {group.group!r} to {group.experts_from!r}")
+        elif names.group_of[ids[0]].experts_from is not None:
+            said = f"{names.name(ids[0])!r} keeps no experts itself, it has 'experts_from'"
+            yield Finding(path, said)
 
 
 # --- links -----------------------------------------------------------------------------------
@@ -181,7 +192,7 @@ def _reached(jumps: tuple[tuple[float, ...], ...], start: int) -> list[int]:
 CHECKS: tuple[tuple[frozenset[str], Check], ...] = (
     (frozenset({"nodes", "model"}), check_disciplines),
     (frozenset({"nodes", "streams"}), check_priorities),
-    (frozenset({"nodes", "streams", "dispatch", "policies"}), check_waiting),
+    (frozenset({"nodes", "streams", "dispatch", "policies", "faults"}), check_waiting),
     (frozenset({"nodes", "service"}), check_each),
     (frozenset({"nodes", "topology", "model"}), check_sources),
     (frozenset({"topology", "transport", "faults"}), check_transport),

@@ -173,10 +173,14 @@ Spoiled: TypeAlias = Annotated[
 
 
 class FeedbackSpoiled(AtNode):
-    """Rewards of what a node served turn into a value that no reward may have."""
+    """Rewards of what a node serves turn into a value: outside [0, 1] it is refused and told."""
 
     kind: Literal["feedback-spoiled"]
-    value: Spoiled = Field(math.nan, description="What they turn into.", examples=["nan", 1e30])
+    value: Spoiled = Field(
+        math.nan,
+        description="What they turn into; one from 0 to 1 is a reward, and believed.",
+        examples=["nan", 1e30],
+    )
 
 
 Fault: TypeAlias = Annotated[

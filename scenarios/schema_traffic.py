@@ -19,6 +19,7 @@ from scenarios.schema_types import (
     Seconds,
     SecondsOrForever,
     Share,
+    Variation,
     Weights,
     Words,
 )
@@ -113,7 +114,7 @@ class Size(Words):
     law: Literal["fixed", "exponential", "lognormal"] = Field(
         "fixed", description="Distribution of both, drawn per request."
     )
-    cv: Positive | None = Field(
+    cv: Variation | None = Field(
         None, description="Standard deviation over mean, for lognormal (default 1)."
     )
 
@@ -125,7 +126,7 @@ class Law(Words):
         Field(description="Distribution.")
     )
     mean_s: PositiveSeconds = Field(alias="mean", description="Mean.")
-    cv: Positive | None = Field(
+    cv: Variation | None = Field(
         None,
         description="Standard deviation over mean, for lognormal (default 1), erlang (below 1,"
         " default 0.5) and hyperexponential (above 1, default 2).",
@@ -166,7 +167,8 @@ class Stream(Words):
         description="How long its requests wait in a queue before they leave; no limit if none.",
     )
     late: Literal["serve", "drop"] = Field(
-        "serve", description="drop: leave the queue when the deadline has passed."
+        "serve",
+        description="drop: leave the queue when the deadline has passed, or do not join it.",
     )
 
 

@@ -62,7 +62,8 @@ def _quantity(dimension: Dimension, *, positive: bool = False, unlimited: bool =
         try:
             number = parse_quantity(value, dimension)
         except InputError as error:
-            raise wrong(str(error)) from None
+            more = f"; or {UNLIMITED!r}" if unlimited and UNLIMITED not in str(error) else ""
+            raise wrong(f"{error}{more}") from None
         if positive and number == 0:
             raise wrong(f"expected {dimension.name} > 0, found {value!r}")
         if not unlimited and math.isinf(number):
@@ -105,8 +106,9 @@ Positive: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0
 Share: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, le=1)]
 PositiveShare: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, le=1)]
 Loss: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=0, lt=1)]
+Variation: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, le=1e3)]
 PositiveLoss: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, gt=0, lt=1)]
-Factor: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=1)]
+Factor: TypeAlias = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=1, lt=1e6)]
 Weights: TypeAlias = Annotated[tuple[NonNegative, ...], Field(min_length=1, max_length=4096)]
 
 

@@ -27,6 +27,7 @@ MODEL_KINDS = (
 )  # without a model they hit nothing
 # what holds or does not, however many outages say so; the others add up, so each of them is told
 SINGLE_KINDS = ("node-crash", "link-down", "telemetry-loss")
+MOST_FACTOR = 1e6  # so that not even fifty that overlap leave the range of floats
 MOST = 200_000  # outages of one fault: more is a slip in the input, and would not end
 
 
@@ -113,7 +114,7 @@ def _check_numbers(index: int, fault: FaultSpec) -> None:
     if fault.every_s is not None and fault.at_s is None:
         raise InputError(f"faults.{index}.every_s: only a scheduled fault (at_s) repeats")
     for name, low, high in (
-        ("at_s", 0.0, inf), ("delay_s", 0.0, inf), ("factor", 1.0, inf), ("loss", 0.0, 1.0),
+        ("at_s", 0.0, inf), ("delay_s", 0.0, inf), ("factor", 1.0, MOST_FACTOR), ("loss", 0.0, 1.0),
     ):  # fmt: skip
         value = getattr(fault, name)
         if value is not None and not low <= value < high:

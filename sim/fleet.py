@@ -9,8 +9,8 @@ import numpy as np
 
 from sim.auditor import Auditor
 from sim.brains import Brains
-from sim.clock import EMIT, SLOT, Clock
-from sim.compute.floor import NODE_DOWN, Floor
+from sim.clock import EMIT, FAULT, SLOT, Clock
+from sim.compute.floor import Floor
 from sim.compute.plain import PlainStation
 from sim.compute.stations import build_stations
 from sim.errors import InputError
@@ -232,22 +232,21 @@ class Fleet:
         moved = self.stations[node].crash(now_s, work)
         if self.brains is not None:
             self.brains.crash(node, now_s)
-        for rid in moved:
-            self._dispatch_anew(rid, node, now_s)
+        if moved:  # nobody chooses before all that breaks at this instant is broken
+            last = len(self.faults.outages) + node
+            self.clock.at(now_s, FAULT, last, self._dispatch_anew, (node, moved))
 
-    def _dispatch_anew(self, rid: int, node: int, now_s: float) -> None:
-        """Send a request on from a node that crashed.
+    def _dispatch_anew(self, item: tuple[int, Sequence[int]], now_s: float) -> None:
+        """Send requests on from a node that crashed, as any others: who is refused there is lost.
 
         The choice takes no time: the node that would have to think is down.
         """
+        node, moved = item
         if self.view_every_s == 0.0:
             object.__setattr__(self._view, "t_s", now_s)
-        server = self.dispatcher.choose(node, self._view)
-        if not self.up[server]:
-            self.lose(rid, NODE_DOWN, now_s)
-            return
-        self.requests.server[rid] = server
-        self.transfers.send_up(rid, node, server, now_s)
+        for rid in moved:
+            server = self.requests.server[rid] = self.dispatcher.choose(node, self._view)
+            self.transfers.send_on(rid, node, server, now_s)
 
     def life(self, node: int) -> int | None:
         """Return how often a node has crashed so far, None while it is down."""

@@ -28,9 +28,10 @@ EXPERT_FAULTS = ("expert-lost", "expert-corrupt")
 class Freight:
     """Makes the supply of every node, and carries experts between nodes.
 
-    A node fetches from its `experts_from`. What a fault took from a node that reads its own storage
-    comes from the nearest node (by the delay of the way back, then the lowest id) that is up, has
-    servers and storage of its own, and holds good copies.
+    A node fetches from its `experts_from`, which has storage of its own. What a fault took from a
+    node that reads its own storage, or from the node that another fetches from, comes from the
+    nearest node (by the delay of the way back, then the lowest id) that is up, has servers and
+    storage of its own, and holds good copies.
     Deviation: the node that is asked answers at once, at no cost of its own beyond the link.
 
     Args:
@@ -72,8 +73,10 @@ class Freight:
         where = f"nodes.{node.id}.experts_from ({node.name})"
         if not 0 <= source <= last or source == node.id:
             raise InputError(f"{where}: expected another node, 0 to {last}, found {source}")
+        name = self.world.nodes[source].name
+        if self.world.nodes[source].experts_from is not None:
+            raise InputError(f"{where}: {name} keeps no experts itself, it has `experts_from`")
         if not self._joined(node.id, source):
-            name = self.world.nodes[source].name
             raise InputError(f"{where}: no links lead to {name} and back")
 
     def _check_fault(self, index: int, target: int) -> None:
@@ -123,14 +126,14 @@ class Freight:
 
     def _source(self, crate: Crate) -> int | None:
         fixed = self.world.nodes[crate.node].experts_from
-        if fixed is not None:
+        if fixed is not None and self._holds(fixed, crate):
             return fixed
         good = [n for n in self._others(crate.node) if self.up[n] and self._holds(n, crate)]
         return min(good, key=lambda n: self._delay_s(n, crate.node), default=None)
 
     def _holds(self, node: int, crate: Crate) -> bool:
-        bad = self._supplies[node].bad
-        return not any(key in bad for key in crate.keys)
+        supply = self._supplies.get(node)  # None: it only forwards, and no fault takes its copies
+        return supply is None or not any(key in supply.bad for key in crate.keys)
 
     def _delay_s(self, here: int, there: int) -> float:
         route = self.network.route(here, there) or ()

@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 Slowdown = tuple[float, float, float]  # from_s, until_s, factor that divides the speed
+
+
+class Steps:
+    """A piecewise-constant value over time: `base`, and what intervals that hold make of it.
+
+    Args:
+        base: The value where no interval holds.
+        intervals: (from_s, until_s, value); one holds from `from_s` on, no longer at `until_s`.
+        combine: What a value becomes by that of one more interval, in the order given.
+    """
+
+    def __init__(
+        self,
+        base: float,
+        intervals: Sequence[tuple[float, float, float]],
+        combine: Callable[[float, float], float],
+    ) -> None:
+        known = [i for i in intervals if i[1] > i[0]]
+        begins: dict[float, list[int]] = {}
+        ends: dict[float, list[int]] = {}
+        for index, (from_s, until_s, _) in enumerate(known):
+            begins.setdefault(from_s, []).append(index)
+            ends.setdefault(until_s, []).append(index)
+        self.cuts_s: Sequence[float] = sorted(begins.keys() | ends.keys())
+        self.values = [base]
+        holding: list[int] = []  # ascending
+        for cut_s in self.cuts_s:
+            for index in ends.get(cut_s, ()):
+                holding.remove(index)
+            for index in begins.get(cut_s, ()):
+                insort(holding, index)
+            value = base
+            for index in holding:
+                value = combine(value, known[index][2])
+            self.values.append(value)
+
+    def at(self, t_s: float) -> float:
+        """Return the value from an instant on."""
+        return self.values[bisect_right(self.cuts_s, t_s)]
 
 
 class Pace:
@@ -27,10 +65,8 @@ class Pace:
     """
 
     def __init__(self, slowdowns: Iterable[Slowdown] = ()) -> None:
-        known = [s for s in slowdowns if s[2] != 1.0 and s[1] > s[0]]
-        steps = list(held(known))
-        self.cuts_s: Sequence[float] = [cut_s for cut_s, _ in steps]
-        self._speeds = [1.0, *(1.0 / prod(factors) for _, factors in steps)]
+        steps = Steps(1.0, [s for s in slowdowns if s[2] != 1.0], lambda a, b: a * b)
+        self.cuts_s, self._speeds = steps.cuts_s, [1.0 / factor for factor in steps.values]
 
     def speed(self, t_s: float) -> float:
         """Return the speed from an instant on."""
@@ -38,35 +74,13 @@ class Pace:
 
     def finish(self, start_s: float, work_s: float) -> float:
         """Return when work that takes `work_s` at full speed ends if it starts at `start_s`."""
-        if not self.cuts_s:
+        cuts_s = self.cuts_s
+        if not cuts_s:
             return start_s + work_s
-        index = bisect_right(self.cuts_s, start_s)
-        while index < len(self.cuts_s):
-            cut_s = self.cuts_s[index]
-            done_s = (cut_s - start_s) * self._speeds[index]
+        for index in range(bisect_right(cuts_s, start_s), len(cuts_s)):
+            done_s = (cuts_s[index] - start_s) * self._speeds[index]
             if done_s >= work_s:
-                break
+                return start_s + work_s / self._speeds[index]
             work_s -= done_s
-            start_s = cut_s
-            index += 1
-        return start_s + work_s / self._speeds[index]
-
-
-def held(intervals: Sequence[Slowdown]) -> Iterator[tuple[float, list[float]]]:
-    """Yield every instant at which an interval begins or ends, with the values that hold from then.
-
-    Args:
-        intervals: (from_s, until_s, value); one holds from `from_s` on, no longer at `until_s`.
-
-    Yields:
-        Instants, rising, each once; values in the order of the intervals, so that what is made of
-        them rounds alike whatever began first.
-    """
-    order = sorted(range(len(intervals)), key=lambda i: intervals[i][0], reverse=True)
-    now: list[tuple[int, float]] = []  # (index, until_s) of intervals that hold
-    for cut_s in sorted({t for interval in intervals for t in interval[:2]}):
-        while order and intervals[order[-1]][0] <= cut_s:
-            index = order.pop()
-            insort(now, (index, intervals[index][1]))
-        now = [each for each in now if each[1] > cut_s]
-        yield cut_s, [intervals[index][2] for index, _ in now]
+            start_s = cuts_s[index]
+        return start_s + work_s / self._speeds[-1]

@@ -92,7 +92,11 @@ SCHEMA: Mapping[str, tuple[Column, ...]] = {
         _c("t_start_s", "float64", "service started"),
         _c("t_finish_s", "float64", "service ended"),
         _c("t_return_s", "float64", "answer back at the source"),
-        _c("stall_s", "float64", "part of service spent waiting for experts"),
+        _c(
+            "stall_s",
+            "float64",
+            "part of service spent waiting: for experts, a share of a server, a node to come back",
+        ),
         _c("service_s", "float64", "part of service spent computing"),
         _c("batch", "int64", "id of the batch, -1: not served"),
         _c("batch_size", "int32", "requests in that batch"),

@@ -7,7 +7,7 @@ anything is parsed.
 """
 
 from scenarios.traces.formats import FORMATS
-from scenarios.traces.reader import read
+from scenarios.traces.reader import BYTES_PER_TOKEN, read
 from scenarios.traces.rows import TraceRows
 
-__all__ = ["FORMATS", "TraceRows", "read"]
+__all__ = ["BYTES_PER_TOKEN", "FORMATS", "TraceRows", "read"]

@@ -28,7 +28,7 @@ def shown(cell: object) -> str:
     """Return a cell as messages show it, cut where it is long."""
     if isinstance(cell, list | dict):
         return "a list" if isinstance(cell, list) else "an object"
-    return repr(cell[:_SHOWN] if isinstance(cell, str) else cell)
+    return repr(cell[:_SHOWN]) if isinstance(cell, str) else repr(cell)[:_SHOWN]
 
 
 def number(cell: Cell, what: str, low: float = 0.0, *, above: bool = False) -> float:

@@ -35,6 +35,11 @@ class TraceRows:
         )
 
     @property
+    def has_deadlines(self) -> bool:
+        """Tell whether any row has a deadline."""
+        return not all(math.isnan(deadline_s) for deadline_s in self.deadlines_s)
+
+    @property
     def mean_rate_per_s(self) -> float:
         """Return the declared mean rate: gaps per second between the first row and the last.
 

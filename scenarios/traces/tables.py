@@ -71,7 +71,11 @@ class Wanted:
         )
 
     def _looks_like(self, found: Sequence[str]) -> str:
-        like = [form for form, needed in self.formats.items() if set(needed) <= set(found)]
+        like = [
+            form
+            for form, needed in self.formats.items()
+            if needed != self.needed and set(needed) <= set(found)
+        ]
         return f" (its columns are those of format {like[0]!r})" if like else ""
 
 

@@ -21,6 +21,7 @@ from sim.compute.memory import (
     Ledger,
 )
 from sim.compute.storage import BY_PLAN, ExpertStore
+from sim.compute.supply import Load
 from sim.compute.touched import counts, union
 from sim.compute.walk import Walk
 from sim.errors import PlanRefused
@@ -367,21 +368,31 @@ class Deployment:
     def reload(self, force: InForce, now_s: float) -> None:
         """Load backbone and the start plan's weights after a restart, then serve again.
 
-        The start plan's merged weights are kept on storage as the node's delivered image.
+        Backbone and merged weights are kept on storage as the node's delivered image. Experts to
+        preload are part of it where all copies are there; else they are fetched like any others.
         """
         size_bytes = self._place_weights(force, now_s)
         self.loading = force
-        epoch = self.station.epoch
+        epoch, order = self.station.epoch, -1 - self.spec.id
+        experts, image = self.missing(force.plan) if is_gated(force.plan) else [], self.supply.whole
+        if not image:
+            size_bytes -= len(experts) * self.cost.expert_bytes
 
-        def loaded(_: None, at_s: float) -> None:
-            if self.station.epoch == epoch:
-                whole = self.loading or force
-                self.loading, self.station.blocked = None, False
-                self.install(whole, at_s)
-                self.resume(at_s)
+        def loaded(at_s: float) -> None:
+            whole = self.loading or force
+            self.loading, self.station.blocked = None, False
+            self.install(whole, at_s)
+            self.resume(at_s)
 
-        done_s = self.storage.book(size_bytes, now_s)
-        self.clock.at(done_s, END, -1 - self.spec.id, loaded)
+        def read(_: None, at_s: float) -> None:
+            if self.station.epoch != epoch:
+                return
+            left = [key for key in experts if not image or key in self.supply.bad]
+            left_bytes = len(left) * self.cost.expert_bytes
+            load = Load(left, left_bytes, order, loaded, lambda: self.station.epoch == epoch)
+            self.supply.bring(load, at_s) if left else loaded(at_s)
+
+        self.clock.at(self.storage.book(size_bytes, now_s), END, order, read)
 
 
 def _nobody(now_s: float) -> None:

@@ -66,6 +66,11 @@ class SharingStation(Station):
         self.meters.most_running = max(self.meters.most_running, self._used())
         self._set_alarm(now_s)
 
+    def _start_ready(self, now_s: float) -> None:
+        """Let all start who have waited for the node to come back."""
+        while self._queue:
+            self._admit(self._queue.popleft(), now_s)
+
     def _rate(self) -> float:
         """Return the speed at which each request progresses, in servers."""
         return min(self.spec.job_share, self.servers / len(self._ends)) if self._ends else 0.0
@@ -131,13 +136,9 @@ class SharingStation(Station):
         return ids
 
     def _go_on(self, now_s: float) -> None:
-        """Let those go on who are inside still; those who waited start after everything else."""
+        """Let those go on who are inside still."""
         self._attained_at_s = now_s
         self._set_alarm(now_s)
-
-    def _start_ready(self, now_s: float) -> None:
-        while self._queue:
-            self._admit(self._queue.popleft(), now_s)
 
     def present(self) -> list[int]:
         """Return the requests in the system: those being served, then those who wait."""

@@ -105,9 +105,14 @@ class Supply:
         self._holding: dict[ExpertKey, int] = {}  # faults that hold, by expert
         self._epoch = 0
 
+    @property
+    def whole(self) -> bool:
+        """Tell whether the node stores a good copy of every expert."""
+        return self.stored and not self.bad
+
     def bring(self, load: Load, now_s: float) -> None:
         """Fetch a load's experts; those of a call before have come first from the same place."""
-        if not self.stored or self.bad:
+        if not self.whole:
             self._start(load, load.keys, load.size_bytes, self.first_wait_s, now_s)
             return
         if load.bill is not None:

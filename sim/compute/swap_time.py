@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from sim.compute.cost import CostModel
@@ -44,6 +45,10 @@ def full_swap_s(world: World, card: ModelCard) -> dict[int, float]:
 
 
 def _journey_s(world: World, route: Route, size_bytes: float) -> float:
-    """Return how long a transfer takes over idle links, store and forward."""
-    links = [world.links[link] for link in route]
-    return sum(link.delay_s + size_bytes / link.bytes_per_s for link in links)
+    """Return how long a transfer takes over idle links: hop by hop, runs of fair links at once."""
+    total_s = 0.0
+    for fair, run in groupby((world.links[i] for i in route), lambda link: link.sharing == "fair"):
+        links = list(run)
+        flows_s = [size_bytes / link.bytes_per_s for link in links]
+        total_s += sum(link.delay_s for link in links) + (max(flows_s) if fair else sum(flows_s))
+    return total_s

@@ -49,8 +49,8 @@ class Journey(Cargo):
         requests = transfers.requests
         size_bytes = requests.up_bytes[rid] if up else requests.down_bytes[rid]
         # one that moves on from a server that crashed must not meet the luck it had before
-        moved = up and here != requests.source[rid]
-        luck = transfers.carrier.number() if moved else 2 * rid + (not up)
+        moves = transfers.moves.get(rid, 0) if up else 0
+        luck = 2 * (rid + moves * requests.count) + (not up)
         super().__init__(rid, luck, here, goal, size_bytes)
         self.transfers, self.rid, self.up = transfers, rid, up
         self.failures, self.sent = 0, False
@@ -96,6 +96,9 @@ class Transfers:
         self.carrier, self.clock, self.links = carrier, carrier.clock, carrier.links
         self.requests, self.network, self.ends = requests, carrier.network, ends
         self.tries, self.backoff_s, self.steady = transport.tries, transport.backoff_s, steady
+        self.moves: dict[
+            int, int
+        ] = {}  # how often requests were sent on from a server that crashed
         # by node: the only link to each goal, -1: there is none
         self._direct: dict[int, dict[int, int]] = defaultdict(dict)
 
@@ -119,6 +122,11 @@ class Transfers:
             self.clock.at(due_s, ARRIVE, rid, self.ends.doors[server], rid)
             return
         self._send(Journey(self, rid, here, server, up=True), now_s)
+
+    def send_on(self, rid: int, here: int, server: int, now_s: float) -> None:
+        """Send a request on from a server that crashed."""
+        self.moves[rid] = self.moves.get(rid, 0) + 1
+        self.send_up(rid, here, server, now_s)
 
     def send_down(self, rid: int, here: int, source: int, now_s: float) -> None:
         """Send an answer towards its source."""

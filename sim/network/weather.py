@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from functools import reduce
 from typing import TYPE_CHECKING
 
-from sim.pace import Pace, held
+from sim.pace import Pace, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sim.faults import Outage
-
-
-class Steps:
-    """A piecewise-constant value over time: `base`, and what intervals that hold make of it.
-
-    Args:
-        base: The value where no interval holds.
-        intervals: (from_s, until_s, value); one holds from `from_s` on, no longer at `until_s`.
-        combine: What a value becomes by that of one more interval.
-    """
-
-    def __init__(
-        self,
-        base: float,
-        intervals: Sequence[tuple[float, float, float]],
-        combine: Callable[[float, float], float],
-    ) -> None:
-        self._cuts_s, self._values = list[float](), [base]
-        for cut_s, more in held(intervals):
-            self._cuts_s.append(cut_s)
-            self._values.append(reduce(combine, more, base))
-
-    def at(self, t_s: float) -> float:
-        """Return the value from an instant on."""
-        return self._values[bisect_right(self._cuts_s, t_s)]
 
 
 class Weather:

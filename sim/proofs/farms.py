@@ -22,9 +22,10 @@ from sim.proofs.forms_general import second_moment
 from sim.proofs.verdict import Result, count, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sim.arrays import AnyArray, BoolArray, FloatArray, IntArray
+    from sim.proofs.proof import Checks, Lab
     from sim.records import Record, Table
 
 Run: TypeAlias = "Callable[[World], Record]"
@@ -55,7 +56,7 @@ class Size:
     """How much is simulated: copies, and of each the requests skipped and kept."""
 
     copies: int = 256
-    keep: int = 4000
+    keep: int = 1500
     skip: int = 200
 
     @property
@@ -217,12 +218,47 @@ def finite(values: FloatArray) -> FloatArray:
     return np.where(np.isfinite(values), values, 0.0)
 
 
-def wait(seen: Seen, check: str, expected: float, kind: int = 0) -> Result:
-    """Judge the mean wait of a kind of requests."""
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Replications of one number, (R,), with control variates, (R, C), and what theory says."""
+
+    check: str
+    expected: float
+    values: FloatArray
+    controls: FloatArray
+    requests: int
+
+
+def wait(seen: Seen, check: str, expected: float, kind: int = 0) -> Sample:
+    """Return the mean wait of a kind of requests in every copy."""
     return mean(seen, check, expected, seen.wait_s(kind))
 
 
-def mean(seen: Seen, check: str, expected: float, values: AnyArray) -> Result:
-    """Judge the mean of values of sampled requests, (copies, kept)."""
-    note = f"{count(seen.size.requests)} requests"
-    return judge(check, expected, values.mean(axis=1), seen.controls(), note)
+def mean(seen: Seen, check: str, expected: float, values: AnyArray) -> Sample:
+    """Return the means over each copy's sampled requests, (copies, kept)."""
+    return Sample(check, expected, values.mean(axis=1), seen.controls(), seen.size.requests)
+
+
+def pooled(look: Callable[[Run, int], Sequence[Sample]], seed: int, rounds: int = 1) -> Checks:
+    """Return checks that judge the replications of several runs together.
+
+    One run of everything would need gigabytes.
+
+    Args:
+        look: Makes the samples of one run, given what simulates and a seed.
+        seed: Of the proof.
+        rounds: Runs.
+    """
+
+    def checks(lab: Lab) -> Sequence[Result]:
+        drawn = [look(lab.run, 1000 * seed + number) for number in range(rounds)]
+        return [_judge(same) for same in zip(*drawn, strict=True)]
+
+    return checks
+
+
+def _judge(samples: tuple[Sample, ...]) -> Result:
+    values = np.concatenate([sample.values for sample in samples])
+    controls = np.concatenate([sample.controls for sample in samples])
+    note = f"{count(sum(sample.requests for sample in samples))} requests"
+    return judge(samples[0].check, samples[0].expected, values, controls, note)

@@ -29,6 +29,7 @@ from sim.config import (
     Setup,
     Sharing,
     StreamSpec,
+    SwapMode,
     TransportSpec,
     Work,
     World,
@@ -42,7 +43,7 @@ from tests.sim import minds, worlds
 T = TypeVar("T")
 Rng = np.random.Generator
 
-DURATION_S, DRAIN_S = 4.0, 90.0
+DURATION_S, DRAIN_S = 4.0, 600.0
 GRID_S = tuple(0.25 * i for i in range(17))
 BAD_REWARDS = (nan, inf, -inf, 1e9, 0.5)
 DISPATCH = ("random", "round-robin", "least-loaded", "power-of-two")
@@ -71,16 +72,18 @@ def draw(seed: int) -> Run:
     """Draw a run; every fourth has a model."""
     rng = np.random.default_rng([2024, seed])
     make = minded if seed % 4 == 3 else plain
-    world, policy = make(rng)
-    return Run(
-        seed, replace(world, seed=int(rng.integers(1000)), faults=faults(rng, world)), policy
-    )
+    over = chance(rng, 0.6)  # all faults end before the arrivals do, so that queues must drain
+    world, policy = make(rng, DRAIN_S if over else pick(rng, (0.0, 0.5, 20.0)))
+    found = faults(rng, world, over=over)
+    return Run(seed, replace(world, seed=int(rng.integers(1000)), faults=found), policy)
 
 
 # --- topology and links
 
 
-def wires(rng: Rng, count: int) -> tuple[str, tuple[LinkSpec, ...]]:
+def wires(
+    rng: Rng, count: int, speeds: Sequence[float] = (1e5, 1e6, inf)
+) -> tuple[str, tuple[LinkSpec, ...]]:
     """Draw how nodes hang together, and links both ways."""
     ids = list(range(count))
     shapes: dict[str, Callable[[], list[tuple[int, int]]]] = {
@@ -97,14 +100,17 @@ def wires(rng: Rng, count: int) -> tuple[str, tuple[LinkSpec, ...]]:
     links: list[LinkSpec] = []
     for a, b in shapes[name]():
         for src, dst in ((a, b), (b, a)):
-            links.append(link(rng, len(links), (src, dst), style))
+            made = link(rng, len(links), (src, dst), style)
+            if min(speeds) > 1e6:  # experts come this way, try after try
+                made = replace(made, loss=min(made.loss, 0.1))
+            links.append(replace(made, bytes_per_s=pick(rng, speeds)))
     return name, tuple(links)
 
 
 def link(rng: Rng, number: int, ends: tuple[int, int], style: str) -> LinkSpec:
     sharing: Sharing = pick(rng, get_args(Sharing)) if style == "mixed" else style  # type: ignore[assignment]
     return LinkSpec(
-        number, *ends, pick(rng, (0.0, 0.01, 0.2)), pick(rng, (1e5, 1e6, inf)), sharing,
+        number, *ends, pick(rng, (0.0, 0.01, 0.2)), inf, sharing,
         loss=pick(rng, (0.0, 0.0, 0.0, 0.1, 0.4)),
     )  # fmt: skip
 
@@ -118,9 +124,9 @@ def transport(rng: Rng) -> TransportSpec:
 
 def discipline(rng: Rng) -> dict[str, Any]:
     """Draw how a node of `model: none` serves."""
-    kind: Discipline = pick(rng, ("fifo", "priority"))
+    kind: Discipline = pick(rng, get_args(Discipline))
     if kind == "sharing":
-        return {"discipline": kind, "job_share": pick(rng, (1.0, 0.5, 2.0))}
+        return {"discipline": kind, "job_share": pick(rng, (1.0, 0.5))}
     return {"discipline": kind, "batching": batching(rng), "setup": setup(rng)}
 
 
@@ -129,7 +135,7 @@ def batching(rng: Rng) -> Batching:
 
 
 def setup(rng: Rng) -> Setup | None:
-    return pick(rng, (None, None, None))
+    return pick(rng, (None, None, Setup(0.05), Setup(0.25, 0.25), Setup(0.1, inf)))
 
 
 def capacity(rng: Rng, servers: int) -> float:
@@ -145,22 +151,21 @@ def plain_node(rng: Rng, number: int) -> NodeSpec:
 
 def minded_node(rng: Rng, number: int, count: int) -> NodeSpec:
     """Draw a node with a model, often with little memory."""
-    room_bytes = pick(rng, (2, 4, 12)) * minds.MB
-    hardware = minds.chip(
-        minds.BACKBONE + minds.MERGED + room_bytes,
-        flop_per_s=1e12, bytes_per_s=1e12, kernel_s=0.001,
-        storage_bytes_per_s=pick(rng, (1e8, 1e9)),
-    )  # fmt: skip
-    servers = int(rng.integers(1, 4))
-    cache = pick(rng, sorted(CACHES))
+    cache, swap = pick(rng, sorted(CACHES)), pick(rng, get_args(SwapMode))
+    speeds = [1e8, 1e9]
     plan: Plan | None = pick(rng, (None, None, None, Single(1), minds.SKEW))
     if cache != "all":  # small memories hold no whole gated plan
         plan = pick(rng, (plan, TopK(1), TopK(2)))
-    priority: Discipline = pick(rng, ("fifo", "priority"))
+    elif swap == "double-buffer":
+        speeds += [1e6] * 4  # so slow that others ask for memory while a merge holds it
+    hardware = minds.chip(
+        minds.BACKBONE + minds.MERGED + pick(rng, (2, 4, 12)) * minds.MB,
+        flop_per_s=1e12, bytes_per_s=1e12, kernel_s=0.001, storage_bytes_per_s=pick(rng, speeds),
+    )  # fmt: skip
     return minds.node(
-        number, hardware=hardware, servers=servers, capacity=pick(rng, (20.0, inf)), cache=cache,
-        swap=pick(rng, ("double-buffer", "stop-the-world")), batching=batching(rng), plan=plan,
-        discipline=priority, experts_from=experts_from(rng, number, count),
+        number, hardware=hardware, servers=int(rng.integers(1, 4)), cache=cache, swap=swap,
+        capacity=pick(rng, (20.0, inf)), batching=batching(rng), plan=plan, setup=setup(rng),
+        discipline=pick(rng, ("fifo", "priority")), experts_from=experts_from(rng, number, count),
     )  # fmt: skip
 
 
@@ -219,22 +224,22 @@ def dispatch(rng: Rng) -> DispatchSpec:
 # --- worlds
 
 
-def plain(rng: Rng) -> tuple[World, None]:
+def plain(rng: Rng, drain_s: float) -> tuple[World, None]:
     """Draw a world of `model: none`."""
     count = int(rng.integers(1, 6))
     shape, links = wires(rng, count)
     return World(
-        name=shape, seed=0, duration_s=DURATION_S, drain_s=pick(rng, (0.5, DRAIN_S, DRAIN_S)),
+        name=shape, seed=0, duration_s=DURATION_S, drain_s=drain_s,
         slot_s=pick(rng, (0.25, 0.7, 1.0)), nodes=tuple(plain_node(rng, i) for i in range(count)),
         links=links, streams=streams(rng, count, own_service=True), service=service(rng),
         dispatch=dispatch(rng), transport=transport(rng),
     ), None  # fmt: skip
 
 
-def minded(rng: Rng) -> tuple[World, PolicySpec]:
+def minded(rng: Rng, drain_s: float) -> tuple[World, PolicySpec]:
     """Draw a world whose nodes run the tiny model, and who steers them."""
     count = int(rng.integers(1, 5))
-    shape, links = wires(rng, count)
+    shape, links = wires(rng, count, (1e8, 1e9, inf))  # experts of 1 MB may come over them
     nodes = [minded_node(rng, i, count) for i in range(count)]
     via = 0 if links and chance(rng, 0.5) else None
     feedback = FeedbackSpec(
@@ -242,7 +247,7 @@ def minded(rng: Rng) -> tuple[World, PolicySpec]:
     )
     return minds.world(
         nodes, streams(rng, count), duration_s=DURATION_S, name=shape,
-        drain_s=pick(rng, (0.5, DRAIN_S, DRAIN_S)), slot_s=pick(rng, (0.25, 1.0)), links=links,
+        drain_s=drain_s, slot_s=pick(rng, (0.25, 1.0)), links=links,
         feedback=feedback, decision_delay_slots=int(rng.integers(0, 3)), dispatch=dispatch(rng),
         transport=transport(rng),
     ), policy(rng)  # fmt: skip
@@ -250,18 +255,20 @@ def minded(rng: Rng) -> tuple[World, PolicySpec]:
 
 def policy(rng: Rng) -> PolicySpec:
     """Draw who decides: a router that does all sorts of things, a quiet one, or a script."""
-    kind = pick(rng, ("listener", "listener", "still", "scripted"))
+    kind = pick(rng, ("listener", "still", "scripted", "scripted"))
     if kind != "scripted":
         return PolicySpec(kind, kind)
     choices = (minds.SKEW, minds.OTHER, Single(2), TopK(1), TopK(2), None)
     plans = {slot: pick(rng, choices) for slot in range(16)}
-    return minds.script(plans, flop=pick(rng, (0.0, 1e10)))
+    # a state that comes and goes, in a memory that a merge may fill meanwhile
+    state = {slot: pick(rng, (0.0, 1.5 * minds.MB)) for slot in range(1, 16)}
+    return minds.script(plans, flop=pick(rng, (0.0, 1e10)), state_from=state)
 
 
 # --- faults
 
 
-def faults(rng: Rng, world: World) -> tuple[FaultSpec, ...]:
+def faults(rng: Rng, world: World, *, over: bool) -> tuple[FaultSpec, ...]:
     """Draw up to five faults of any kind that the world can have."""
     servers = [n.id for n in world.nodes if n.servers]
     kinds = [k for k in get_args(FaultKind) if world.links or k not in LINK_KINDS]
@@ -269,7 +276,6 @@ def faults(rng: Rng, world: World) -> tuple[FaultSpec, ...]:
     if not donors(world):
         kinds = [k for k in kinds if k not in EXPERT_KINDS]
     made = []
-    over = chance(rng, 0.6)  # all faults end before the arrivals do, so that queues must drain
     for _ in range(int(rng.integers(0, 6))):
         kind: FaultKind = pick(rng, kinds)
         places = list(range(len(world.links))) if kind in LINK_KINDS else servers
@@ -311,12 +317,12 @@ def when(rng: Rng, *, over: bool) -> dict[str, Any]:
 
 def severity(rng: Rng, kind: FaultKind, *, modelled: bool) -> dict[str, Any]:
     """Draw what a fault of a kind does."""
-    works: tuple[Work, ...] = ("drop",)
+    works: tuple[Work, ...] = ("drop", "keep", "migrate")
     pairs = [(layer, expert) for layer in range(L) for expert in range(E)]
     order = rng.permutation(len(pairs))[: pick(rng, (1, 3, len(pairs)))]
     experts = {"experts": tuple(pairs[i] for i in order)}
     said: dict[FaultKind, dict[str, Any]] = {
-        "node-crash": {"work": pick(rng, works)},
+        "node-crash": {"work": pick(rng, works if modelled else (*works, "resume"))},
         "link-slow": {"factor": pick(rng, (1.0, 4.0, 100.0)), "delay_s": pick(rng, (0.0, 0.1))},
         "link-lossy": {"loss": pick(rng, (0.2, 0.9))},
         "storage-slow": {"factor": pick(rng, (2.0, 50.0))},

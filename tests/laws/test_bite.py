@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sim.arrivals.workload import draw_workload
+from sim.clock import LAST
 from sim.compute.floor import Floor
 from sim.compute.memory import EXPERTS, ROUTER, Ledger
 from sim.compute.station import Station
@@ -87,6 +88,15 @@ def test_a_law_refuses_what_it_forbids(tamper: Callable[[Fleet], None], words: s
     tamper(fleet)
     with pytest.raises(LawViolation, match=f"^{re.escape(words)}"):
         fleet.audit()
+
+
+def test_a_broken_law_is_found_at_the_end_of_its_slot() -> None:
+    world = worlds.fleet(3, duration_s=5.0)
+    fleet = Fleet(world, draw_workload(world, None), worlds.parts(), world.dispatch)
+    fleet.clock.at(1.5, LAST, 0, lambda fleet, now_s: linger(fleet), fleet)
+    with pytest.raises(LawViolation, match=r"^L8 Little: node 2: "):
+        fleet.run()
+    assert fleet.clock.now == 2.0
 
 
 def test_an_untouched_run_is_lawful() -> None:

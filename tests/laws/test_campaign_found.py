@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from math import inf
-from typing import ClassVar
+from math import inf, prod
+from operator import mul
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.pace import Pace, held
+from sim.pace import Pace, Steps
 
 # --- paces took time in the square of the outages: minutes for some thousands (flapping links)
 
@@ -24,26 +24,24 @@ INTERVALS = st.lists(
 def test_what_holds_is_what_a_look_at_every_interval_finds(
     intervals: list[tuple[float, float, float]],
 ) -> None:
-    steps = list(held(intervals))
-    assert [t for t, _ in steps] == sorted({t for i in intervals for t in i[:2]})
-    for t_s, values in steps:
-        assert values == [v for a, b, v in intervals if a <= t_s < b]
-
-
-class Counted(float):
-    """A time that counts how often it is compared as intervals are."""
-
-    looks: ClassVar[int] = 0
-
-    def __le__(self, other: float) -> bool:
-        Counted.looks += 1
-        return float.__le__(self, other)
+    steps = Steps(1.0, intervals, mul)
+    assert list(steps.cuts_s) == sorted({t for i in intervals for t in i[:2]})
+    for t_s in steps.cuts_s:
+        assert steps.at(t_s) == prod(v for a, b, v in intervals if a <= t_s < b)
 
 
 def test_a_long_timetable_costs_no_more_than_it_is_long() -> None:
+    looks = 0
+
+    def counted(value: float, factor: float) -> float:
+        nonlocal looks
+        looks += 1
+        return value * factor
+
     count = 5_000
-    flaps = [(Counted(0.01 * i), 0.01 * i + 0.015, 2.0) for i in range(count)]
-    pace = Pace(flaps)
-    assert Counted.looks < 10 * count
-    assert pace.speed(30.002) == 0.25  # two of them overlap
-    assert pace.speed(30.007) == 0.5
+    flaps = [(0.01 * i, 0.01 * i + 0.015, 2.0) for i in range(count)]
+    steps = Steps(1.0, flaps, counted)
+    assert looks < 4 * count
+    assert steps.at(30.002) == 4.0  # two of them overlap
+    assert steps.at(30.007) == 2.0
+    assert Pace(flaps).speed(30.002) == 0.25

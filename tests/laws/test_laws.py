@@ -143,7 +143,8 @@ def give_up_s(record: Record, world: World) -> np.ndarray:
 
 def work_of(world: World, node: int) -> str:
     """Return what crashes of a node do to its requests."""
-    works = [f.work for f in world.faults if f.kind == "node-crash" and f.target == node]
+    crashes = [f for f in world.faults if f.kind == "node-crash"]
+    works = [f.work for f in crashes if node in (f.target, *f.also)]
     return works[0] if works else "none"
 
 

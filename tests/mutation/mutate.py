@@ -35,8 +35,9 @@ from tests.mutation import (  # noqa: E402
 def patch_of(mutant: rule.Mutant) -> runner.Patch:
     """Return what the runner needs to judge a mutant."""
     function = mutant.function.name.split(".<locals>")[0]
+    lines = tuple(range(mutant.lines[0], mutant.lines[1] + 1))
     return runner.Patch(
-        mutant.id, mutant.function.module, lambda: rule.mutate(mutant), (function,), (mutant.line,)
+        mutant.id, mutant.function.module, lambda: rule.mutate(mutant), (function,), lines
     )
 
 
@@ -60,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
     mutants = mutants or rule.sample(args.only, args.per_function, args.seed)
     if args.list:
         for mutant in mutants:
-            print(f"{mutant.id}  line {mutant.line}: {rule.mutate(mutant)[1]!r}")
+            print(f"{mutant.id}  line {mutant.lines[0]}: {rule.mutate(mutant)[1]!r}")
         return 0
     patches = semantic.patches() if args.semantic else [patch_of(m) for m in mutants]
     suite.prepare()

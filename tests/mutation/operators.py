@@ -56,28 +56,28 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One edit that can be made: the operator's name, the line, and what makes it."""
+    """One edit that can be made: the operator's name, the lines, and what makes it.
+
+    A test that runs none of the lines cannot notice the edit.
+    """
 
     operator: str
     node: ast.AST  # what a reader should see before and after
-    line: int
+    lines: tuple[int, int]  # first and last
     edit: Callable[[], ast.AST]  # returns what to show afterwards
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A node, where it hangs, and the name of the function around it."""
+    """A node, where it hangs, the name of the function and the statement around it."""
 
     node: ast.AST
     slot: Slot
     function: str
+    statement: ast.stmt
 
 
 Operator = Callable[[Place], Iterator[tuple[ast.AST, Callable[[], ast.AST]]]]
-
-
-def _line(node: ast.AST) -> int:
-    return int(getattr(node, "lineno", 0))
 
 
 def _swap(slot: Slot, new: ast.AST) -> Callable[[], ast.AST]:
@@ -167,7 +167,9 @@ def _plus(node: ast.expr, one: int) -> ast.expr:
 
 
 def _flip(place: Place) -> Edits:
-    node = place.node
+    node, parent = place.node, place.slot.parent
+    if isinstance(parent, ast.keyword) and parent.arg == "strict":
+        return  # of zip: an assertion
     if isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield node, _swap(place.slot, ast.Constant(not node.value))
 
@@ -340,7 +342,7 @@ _LEFT_ALONE = (ast.Raise, ast.Assert, ast.JoinedStr, ast.FunctionDef, ast.AsyncF
 _HINTS = {"annotation", "returns", "decorator_list", "type_comment"}
 
 
-def _places(node: ast.AST, function: str) -> Iterator[Place]:
+def _places(node: ast.AST, function: str, statement: ast.stmt | None = None) -> Iterator[Place]:
     for field, value in ast.iter_fields(node):
         if field in _HINTS or (field == "args" and isinstance(node, ast.Lambda)):
             continue
@@ -348,10 +350,26 @@ def _places(node: ast.AST, function: str) -> Iterator[Place]:
         for index, child in enumerate(many):
             if not isinstance(child, ast.AST) or isinstance(child, _LEFT_ALONE):
                 continue
-            yield Place(
-                child, Slot(node, field, index if isinstance(value, list) else None), function
-            )
-            yield from _places(child, function)
+            around = child if isinstance(child, ast.stmt) else statement
+            if around is not None:
+                slot = Slot(node, field, index if isinstance(value, list) else None)
+                yield Place(child, slot, function, around)
+            yield from _places(child, function, around)
+
+
+def _lines(node: ast.AST, place: Place) -> tuple[int, int]:
+    """Return the lines of a simple statement, or of what an edit of a compound one concerns."""
+    around: ast.AST = place.statement
+    if isinstance(node, ast.Module):  # a pair of statements
+        return _span(node.body[0])[0], _span(node.body[-1])[1]
+    if hasattr(around, "body") or hasattr(around, "cases"):
+        around = node if hasattr(node, "lineno") else place.node
+    return _span(around if hasattr(around, "lineno") else place.statement)
+
+
+def _span(node: ast.AST) -> tuple[int, int]:
+    first = int(getattr(node, "lineno", 0))
+    return first, int(getattr(node, "end_lineno", first))
 
 
 def sites(function: FunctionNode) -> list[Site]:
@@ -359,12 +377,10 @@ def sites(function: FunctionNode) -> list[Site]:
     if function.name == "__repr__":
         return []
     found = []
-    body = ast.Module(function.body, [])
-    for place in _places(body, function.name):
+    for place in _places(ast.Module(function.body, []), function.name):
         if isinstance(place.node, ast.Expr) and isinstance(place.node.value, ast.Constant):
             continue
         for name, operator in OPERATORS.items():
             for node, edit in operator(place):
-                line = _line(node) or _line(place.node) or _line(getattr(node, "body", [node])[0])
-                found.append(Site(name, node, line, edit))
+                found.append(Site(name, node, _lines(node, place), edit))
     return found

@@ -45,7 +45,7 @@ class Mutant:
     operator: str
     ordinal: int  # among this operator's sites in the function
     index: int  # among all sites of the function
-    line: int
+    lines: tuple[int, int]
 
     @property
     def id(self) -> str:
@@ -106,7 +106,7 @@ def mutants(module: str) -> tuple[tuple[Function, tuple[Mutant, ...]], ...]:
         mine = []
         for index, site in enumerate(sites(node)):
             ordinal = counts[site.operator] = counts.get(site.operator, -1) + 1
-            mine.append(Mutant(function, site.operator, ordinal, index, site.line))
+            mine.append(Mutant(function, site.operator, ordinal, index, site.lines))
         found.append((function, tuple(mine)))
     return tuple(found)
 

@@ -81,9 +81,10 @@ class Session:
         items[:] = [i for i in items if not {i.nodeid, i.nodeid.split("::")[0]} & LEFT_OUT]
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Hand over."""
-        self.items = {item.nodeid: item for item in session.items}
-        self.work(self)
+        """Hand over, unless some test could not even be imported."""
+        if not session.testsfailed:
+            self.items = {item.nodeid: item for item in session.items}
+            self.work(self)
         return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

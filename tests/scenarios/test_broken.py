@@ -155,7 +155,7 @@ BROKEN = {
             "x.yaml:7:29: topology.hub: unknown node or group 'clod'; did you mean 'cloud'? "
             "(allowed: edge, cloud, edge-0, edge-1, cloud-0)",
             "x.yaml:9:66: streams.0.deadline: expected a time such as '20 ms', '5 min' or "
-            "'1 h 30 min', found 3 (a number without a unit)",
+            "'1 h 30 min', found 3 (a number without a unit); or 'unlimited'",
             "x.yaml:10:7: slot: expected at most the duration (1 min), found 2 min",
         ],
     ),

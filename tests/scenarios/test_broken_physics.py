@@ -25,7 +25,7 @@ STATIONS = {
         [
             "x.yaml:6:26: nodes.0.setup.time: required key is missing",
             "x.yaml:6:33: nodes.0.setup.keep: expected a time such as '20 ms', '5 min' or "
-            "'1 h 30 min', found 'forever'",
+            "'1 h 30 min', found 'forever'; or 'unlimited'",
             "x.yaml:6:57: nodes.0.experts_from: expected text, found 3; put it in quotes",
         ],
     ),
@@ -68,6 +68,17 @@ STATIONS = {
             "x.yaml:6:55: nodes.1.experts_from: expected one node, found 2 in 'edge'",
             "x.yaml:7:47: nodes.2.experts_from: 'near-0' cannot be its own source",
             "x.yaml:8:46: nodes.3.experts_from: no links lead from 'far' to 'cloud'",
+        ],
+    ),
+    "experts from each other": (
+        changed(MODEL, "count: 2", "count: 2, experts_from: cloud").replace(
+            "hardware: a100-40gb}", "hardware: a100-40gb, experts_from: edge-0}"
+        ),
+        [
+            "x.yaml:5:43: nodes.0.experts_from: 'cloud-0' keeps no experts itself, it has "
+            "'experts_from'",
+            "x.yaml:6:55: nodes.1.experts_from: 'edge-0' keeps no experts itself, it has "
+            "'experts_from'",
         ],
     ),
 }  # fmt: skip
@@ -232,14 +243,20 @@ WARNED = {
     "nobody waits": (
         changed(QUEUE, "count: 2", "discipline: sharing").replace(
             STREAM,
-            STREAM + ", patience: {kind: exponential, mean: 1 s}, deadline: 1 s, late: drop",
+            STREAM + ", patience: {kind: exponential, mean: 1 s}",
         ),
         [
             "x.yaml:8:66: warning: streams.0.patience: has no effect: where discipline is sharing "
             "nobody waits",
-            "x.yaml:8:119: warning: streams.0.late: has no effect: where discipline is sharing "
-            "nobody waits",
         ],
+    ),
+    "who shares waits for a node that is down, and may come too late": (
+        changed(QUEUE, "count: 2", "discipline: sharing").replace(
+            STREAM,
+            STREAM + ", patience: {kind: exponential, mean: 1 s}, deadline: 1 s, late: drop",
+        )
+        + "faults: [{kind: node-crash, node: edge-0, at: 1 s, for: 1 s, work: keep}]\n",
+        [],
     ),
     "no batches": (
         changed(QUEUE, "mean: 10 ms", "mean: 10 ms, each: 2 ms"),

@@ -222,6 +222,19 @@ def test_a_trace_says_more_of_its_requests(tmp_path):
     assert world(modelled, folder=tmp_path).streams[0].arrivals.services_s == ()
 
 
+def test_a_trace_may_say_when_its_requests_are_late(tmp_path):
+    text = HEAD + NODES
+    text += "streams: [{at: edge-0, arrivals: {kind: trace, file: t.csv}, late: drop}]\n"
+    (tmp_path / "t.csv").write_text("t_s,deadline_s\n1,\n4,0.5\n", encoding="utf-8")
+    (stream,) = world(text, folder=tmp_path).streams
+    assert (stream.late, stream.deadline_s) == ("drop", math.inf)
+    assert stream.arrivals.deadlines_s[1] == 0.5
+    (tmp_path / "t.csv").write_text("t_s\n1\n4\n", encoding="utf-8")
+    words = r"streams\.0\.late: 'drop' needs a 'deadline', and 't.csv' has none"
+    with pytest.raises(InputError, match=words):
+        world(text, folder=tmp_path)
+
+
 def test_a_published_trace_counts_tokens(tmp_path):
     rows = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
     rows += "2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n"

@@ -139,3 +139,8 @@ def test_a_process_that_fails_fails_the_run() -> None:
     clock.process(broken())
     with pytest.raises(ZeroDivisionError, match="one over nothing"):
         clock.run()
+
+
+def test_an_empty_clock_says_so_as_simpy_does() -> None:
+    with pytest.raises(simpy.core.EmptySchedule):
+        Clock().step()

@@ -50,6 +50,19 @@ def test_what_came_back_is_good_although_the_fault_holds() -> None:
     assert stalls(tables) == [0.02, round(2 * (ASK_S + UNIT_S), 9), 0.02]
 
 
+def test_a_restart_fetches_what_was_lost_before_or_meanwhile() -> None:
+    crash = FaultSpec("node-crash", 0, 1.0, 0.2)
+    world = pair([3.0], [crash], far=None, plan=TopK(1))
+    image_s = (BACKBONE + L * E * UNIT) / 1e8  # 0.1 s
+    for at_s, seconds in (
+        (1.1, BACKBONE / 1e8 + ASK_S + UNIT_S),  # the others are read while it comes
+        (1.25, image_s + ASK_S + UNIT_S),
+    ):
+        _, tables = drive(world, minds.script(), Only(), [(at_s, take((0, 2)))])
+        back = [t_s for key, t_s, cause in residency(tables) if cause == "plan" and t_s > 0.0]
+        assert back == pytest.approx([1.2 + seconds] * L * E), at_s
+
+
 def test_the_end_of_a_fault_repairs_what_nobody_has_fetched() -> None:
     acts = [(1.0, take((0, 2), (1, 2))), (2.0, give_back((0, 2), (1, 2)))]
     _, tables = drive(pair([0.5, 2.5], far=None, **LRU), minds.script(), Only(), acts)

@@ -162,6 +162,7 @@ def test_every_kind_has_its_words_in_the_schema() -> None:
         (FaultSpec("link-slow", 6, 1.0), r"expected 0 to 5, found 6"),
         (FaultSpec("link-slow", 0, 1.0, factor=0.5), r"factor: expected >= 1\.0 .* found 0\.5"),
         (FaultSpec("link-slow", 0, 1.0, factor=math.inf), r"factor: .* found inf"),
+        (FaultSpec("link-slow", 0, 1.0, factor=1e308), r"factor: .* < 1000000\.0, found 1e\+308"),
         (FaultSpec("link-slow", 0, 1.0, delay_s=-1.0), r"delay_s: expected >= 0\.0"),
         (FaultSpec("link-lossy", 0, 1.0, loss=1.0), r"loss: expected >= 0\.0 and < 1\.0"),
         (FaultSpec("link-down", 0, -1.0), r"at_s: expected >= 0\.0"),

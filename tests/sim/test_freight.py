@@ -14,7 +14,7 @@ from agents.hosting.blocks import make_specs
 from agents.hosting.inline import InlineExecutor
 from sim.compute.supply import ASK_BYTES
 from sim.compute.swap_time import full_swap_s
-from sim.config import FaultSpec, NodeSpec
+from sim.config import DispatchSpec, FaultSpec, LinkSpec, NodeSpec
 from sim.errors import InputError
 from sim.parts import Parts
 from sim.plans import TopK
@@ -32,7 +32,7 @@ from tests.sim.hauls import (
     residency,
     stalls,
 )
-from tests.sim.minds import ALL_S, FETCH_S, MB, MERGE_S, ONE_S, SKEW, UNIT
+from tests.sim.minds import ALL_S, BACKBONE, FETCH_S, MB, MERGE_S, ONE_S, SKEW, UNIT
 
 # --- over the links
 
@@ -138,6 +138,47 @@ def test_a_superseded_plan_gives_up_trying() -> None:
     assert len(waiting) == 1
 
 
+def test_a_restart_fetches_preloaded_experts_over_the_links() -> None:
+    """Nothing is stored here but the image without experts: its backbone takes 2 MB / 100 MB/s."""
+    crash = FaultSpec("node-crash", 0, 1.0, 0.2)
+    world = pair([3.0], [crash], plan=TopK(1))
+    _, tables = drive(world, minds.script(), Only())
+    back_s = 1.2 + BACKBONE / 1e8 + ASK_S + 0.1 + L * E
+    assert tables["requests"]["t_start_s"].tolist() == pytest.approx([back_s])
+    sent = np.bincount(tables["links"]["link"], tables["links"]["sent_bytes"])
+    assert sent.tolist() == [ASK_BYTES, L * E * UNIT]
+
+
+def test_a_restart_during_a_restart_loads_once_more() -> None:
+    crashes = [FaultSpec("node-crash", 0, 1.0, 0.2), FaultSpec("node-crash", 0, 5.0, 0.2)]
+    _, tables = drive(pair([6.0], crashes, plan=TopK(1)), minds.script(), Only())
+    # what came for the first life is not for the second, but takes the link until 1.2 + ... s
+    first_s = 1.2 + BACKBONE / 1e8 + ASK_S + L * E
+    asked_s = 5.2 + BACKBONE / 1e8 + ASK_S
+    assert first_s > asked_s
+    assert tables["requests"]["t_start_s"].tolist() == pytest.approx([first_s + L * E + 0.1])
+
+
+def test_what_the_source_has_lost_comes_from_another_node() -> None:
+    lost = FaultSpec("expert-lost", 1, 0.1, 9.0, experts=((0, 2),))
+    base = pair([0.5], [lost], **LRU)
+    slow = (LinkSpec(2, 0, 2, 0.3, MB), LinkSpec(3, 2, 0, 0.3, MB))
+    world = replace(base, nodes=(*base.nodes, minds.node(2)), links=base.links + slow)
+    _, tables = drive(world, minds.script(), Only())
+    # layer 0 from the node behind the slower links, layer 1 from its source
+    assert stalls(tables) == [round(2 * (ASK_S + UNIT_S) + 2 * 0.2, 9)]
+
+
+def test_a_fetch_waits_while_no_node_has_a_good_copy() -> None:
+    lost = FaultSpec("expert-lost", 1, 0.1, 2.0, experts=((0, 2),), also=(2,))
+    base = pair([0.5], [lost], **LRU)
+    slow = (LinkSpec(2, 0, 2, 0.3, MB), LinkSpec(3, 2, 0, 0.3, MB))
+    world = replace(base, nodes=(*base.nodes, minds.node(2)), links=base.links + slow)
+    _, tables = drive(world, minds.script(), Only())
+    # nobody to ask at 0.5 and 1.5 s; the fault ends at 2.1 s, the next try is at 3.5 s
+    assert stalls(tables) == [round(3.0 + 2 * (ASK_S + UNIT_S), 9)]
+
+
 # --- slow storage
 
 
@@ -168,6 +209,8 @@ def test_impossible_sources_are_refused() -> None:
     refused(r"nodes.0.experts_from \(n0\): expected another node, 0 to 1, found 2", nodes=nodes(2))
     refused(r"experts_from \(n0\): expected another node, 0 to 1, found 0", nodes=nodes(0))
     refused(r"experts_from \(n0\): no links lead to n1 and back", nodes=nodes(1), links=())
+    chain = (minds.node(experts_from=1), minds.node(1, experts_from=0))
+    refused(r"experts_from \(n0\): n1 keeps no experts itself, it has", nodes=chain)
     lost = FaultSpec("expert-lost", 0, 1.0, 2.0, experts=((0, 1),))
     alone = (minds.node(), minds.node(1, experts_from=0))
     refused(
@@ -179,6 +222,48 @@ def test_impossible_sources_are_refused() -> None:
 def test_routers_are_told_what_a_swap_over_links_takes() -> None:
     told = full_swap_s(pair([0.5]), TinyModel().card)
     assert told == pytest.approx({0: ASK_S + 0.1 + L * E + MERGE_S, 1: ALL_S + MERGE_S})
+
+
+def test_a_swap_over_fair_links_is_told_as_it_is() -> None:
+    """Two fair links in a row are filled at once, not one after the other."""
+    ends = [(0, 1), (1, 0), (1, 2), (2, 1)]
+    links = tuple(LinkSpec(i, a, b, 0.1, (i + 1) * MB, "fair") for i, (a, b) in enumerate(ends))
+    nodes = [minds.node(0, experts_from=2), minds.node(1, servers=0), minds.node(2)]
+    world = minds.world(
+        nodes, [minds.timed([0.5])], links=links, duration_s=40.0, drain_s=60.0, slot_s=20.0
+    )
+    _, tables = drive(world, minds.script({1: SKEW}), Only())
+    decisions = tables["decisions"]
+    row = np.flatnonzero((decisions["slot"] == 1) & (decisions["node"] == 0))[0]
+    took_s = 0.2 + ASK_BYTES / MB + 0.2 + L * E / 2 + MERGE_S  # back at the speed of link 1
+    assert decisions["t_force_s"][row] - 20.0 == pytest.approx(took_s)
+    assert full_swap_s(world, TinyModel().card)[0] == pytest.approx(took_s)
+
+
+@pytest.mark.parametrize(
+    ("sharing", "came_s", "enqueued_s"),
+    [
+        # from 0.8 to 1.8 s half the speed for each; then the expert's last 0.300256 MB
+        ("fair", 1.700256, 1.9),
+        # the expert until 1.600256 s, then the request
+        ("fifo", ASK_S + UNIT_S, 2.200256),
+        ("none", ASK_S + UNIT_S, 1.4),
+    ],
+)
+def test_experts_and_requests_share_a_link(sharing: Any, came_s: float, enqueued_s: float) -> None:
+    """At 0.8 s a request of half a MB starts on the link that an expert came on at 0.600256 s."""
+    links = (LinkSpec(0, 0, 1, 0.1, MB, sharing), LinkSpec(1, 1, 0, 0.1, MB, sharing))
+    streams = [minds.timed([0.5]), minds.timed([0.8], at=1, up_bytes=0.5 * MB)]
+    world = minds.world(
+        [minds.node(experts_from=1, **LRU), minds.node(1, servers=0)], streams, links=links,
+        duration_s=20.0, drain_s=60.0, dispatch=DispatchSpec("random"),
+    )  # fmt: skip
+    _, tables = drive(world, minds.script(), Only())
+    assert tables["requests"]["t_enqueue_s"].tolist() == pytest.approx([0.5, enqueued_s])
+    second_s = ASK_S + UNIT_S
+    if sharing == "fifo":  # it was asked for when the request was still on the link
+        second_s = 2.100256 + UNIT_S - (0.5 + came_s + ONE_S / 2)
+    assert stalls(tables) == pytest.approx([came_s + second_s, 0.0])
 
 
 def test_the_same_run_twice_is_the_same() -> None:

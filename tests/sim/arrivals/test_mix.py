@@ -51,7 +51,7 @@ one_drift = st.builds(
     kind=st.sampled_from(["switch", "gradual", "recurring"]),
     at_s=st.integers(1, 40).map(float),
     over_s=st.integers(1, 15).map(float),
-    every_s=st.integers(1, 9).map(float),
+    every_s=st.integers(1, 18).map(lambda halves: halves / 2.0),
     weights=st.sampled_from([A, B, C]),
 )
 drift_lists = st.lists(one_drift, max_size=4, unique_by=lambda drift: drift.at_s)
@@ -61,7 +61,7 @@ drift_lists = st.lists(one_drift, max_size=4, unique_by=lambda drift: drift.at_s
 @given(drifts=drift_lists)
 def test_vectorised_equals_one_moment_at_a_time(drifts: list[DriftSpec]) -> None:
     mixes = schedule(EXPLICIT, *drifts)
-    times = np.arange(0.25, 60.0, 0.5)  # between the integer corners, where sides are ambiguous
+    times = np.arange(0.25, 60.0, 0.5)  # between the corners, where sides are ambiguous
     ordered = sorted(drifts, key=lambda drift: drift.at_s)
     slow = np.array([slow_at(A, ordered, t) for t in times])
     assert mixes.at(times) == pytest.approx(slow, abs=1e-12)
@@ -71,7 +71,7 @@ def test_vectorised_equals_one_moment_at_a_time(drifts: list[DriftSpec]) -> None
 @given(drifts=drift_lists, start=st.integers(0, 50), length=st.integers(1, 12))
 def test_mean_equals_a_fine_sum(drifts: list[DriftSpec], start: int, length: int) -> None:
     mixes = schedule(EXPLICIT, *drifts)
-    steps = 64 * length  # midpoints: exact for laws that are linear between integer corners
+    steps = 64 * length  # midpoints: exact for laws that are linear between corners
     times = start + (np.arange(steps) + 0.5) * length / steps
     fine = mixes.at(times).mean(axis=0)
     assert mixes.mean(float(start), float(start + length)) == pytest.approx(fine, abs=1e-9)
@@ -89,6 +89,11 @@ def test_change_times_are_where_the_law_changes(drifts: list[DriftSpec]) -> None
         turn = drift.every_s if drift.kind == "recurring" else 60.0
         slow += np.arange(drift.at_s, end_s, turn).tolist()
     assert list(found) == slow
+
+
+def test_a_change_at_the_very_end_is_none() -> None:
+    drifts = (DriftSpec("switch", 30.0, weights=B), DriftSpec("switch", 60.0, weights=C))
+    assert schedule(EXPLICIT, *drifts).change_times(60.0) == (30.0,)
 
 
 def test_slots_average_over_a_switch_in_their_middle() -> None:
@@ -152,6 +157,7 @@ def test_weights_are_normalised() -> None:
     [
         (MixSpec("explicit", (1.0, 2.0)), (), r"streams\.s0\.mix\.weights: expected 4 weights"),
         (MixSpec("explicit", (1.0, -1.0, 0, 0)), (), "expected 4 weights >= 0"),
+        (MixSpec("explicit", (0, 0, 0, 0)), (), "not all 0"),
         (MixSpec("dirichlet", tasks=5), (), "expected 1 <= tasks <= 4"),
         (MixSpec("dirichlet", alpha=0.0), (), "alpha > 0"),
         (MixSpec("uniform"), (DriftSpec("switch", 1.0),), "give switch weights"),

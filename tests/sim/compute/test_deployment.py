@@ -11,7 +11,7 @@ from agents.caches.lru import LeastRecentlyUsed
 from sim.clock import Clock
 from sim.compute.memory import BACKBONE as BACKBONE_BYTES
 from sim.compute.memory import EXPERTS, Ledger
-from sim.compute.storage import BY_MISS, ExpertStore, Storage
+from sim.compute.storage import BY_MISS, EVICT, ExpertStore, Storage
 from sim.compute.supply import Supply
 from sim.config import Batching, FaultSpec, ModelSpec
 from sim.errors import PlanRefused
@@ -192,3 +192,17 @@ def test_a_gate_that_the_architecture_was_not_trained_with_is_said() -> None:
     assert [n for n in seen.record.meta["notes"] if "trained with k = 1, not 2" in n]
     native = run(world([node()], [timed([0.5])]), script({0: TopK(1)}))
     assert not [n for n in native.record.meta["notes"] if "trained with k" in n]
+
+
+def test_router_state_takes_the_room_of_experts_at_its_own_time() -> None:
+    # five units fit beside one request; the state wants two of them at 3.0 s
+    small = node(memory_bytes=BACKBONE + 5 * UNIT + WORKING, cache="lru")
+    seen = run(
+        world([small], [timed([0.5 + 0.1 * i for i in range(24)])], duration_s=5.0),
+        script({0: TopK(1)}, state_from={3: 2 * UNIT}),
+        Varied(),
+    )
+    log = seen["residency"]
+    evicted_s = log["t_s"][log["event"] == EVICT]
+    assert evicted_s[evicted_s > 2.95].tolist() == [3.0, 3.0]
+    assert category(seen, "router") == [(3.0, 2.0), (4.0, 0.0)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, prod
 
 import pytest
 
@@ -71,6 +71,25 @@ def test_architecture_is_consistent(name: str) -> None:
     assert 1 <= a.moe_layers <= a.layers
     assert 0 < a.embedding_params < a.backbone_params
     assert a.activation_bytes > 0
+
+
+# tokens, width of the model, width of an FFN (of all experts of a token at once where they are many
+# and narrow), heads: as published
+SHAPES = {
+    "switch-base-8": (128, 768, 3072, 12),
+    "bert-base-moe-8": (128, 768, 3072, 12),
+    "mixtral-8x7b": (512, 4096, 14336, 32),
+    "olmoe-1b-7b": (512, 2048, 8 * 1024, 16),
+    "qwen1.5-moe-a2.7b": (512, 2048, 5632, 16),
+    "deepseek-v2-lite": (512, 2048, 10944, 16),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_working_memory_is_that_of_the_tensors_of_one_block(name: str) -> None:
+    tokens, width, ffn, heads = SHAPES[name]
+    live = [(tokens, width)] * 6 + [(tokens, ffn)] * 2 + [(heads, tokens, tokens)]
+    assert ARCHITECTURES[name].activation_bytes == sum(prod(shape) for shape in live) * 2
 
 
 @pytest.mark.parametrize("name", sorted(HARDWARE))

@@ -76,6 +76,12 @@ def test_a_batch_is_put_back_in_its_order_and_resumed_as_a_whole() -> None:
     assert on == [(0, 3), (0, 3), (3, 4), (3, 4)]
 
 
+def test_batches_are_formed_anew_from_what_was_put_back() -> None:
+    coming = [Coming(0, 3), Coming(0.5, 2), Coming(0.5, 1)]  # batches of one and two, then two, one
+    again = times(coming, Down(1, 2, "keep"), size=2, servers=2)
+    assert again == [(2, 5), (2, 5), (2, 3)]
+
+
 def test_what_was_put_back_can_share_a_batch_with_others() -> None:
     coming = [Coming(0, 1), Coming(0.25, 1), Coming(1.5, 1)]
     assert times(coming, Down(0.5, 2, "keep"), size=3) == [(2, 3), (2, 3), (2, 3)]
@@ -255,6 +261,16 @@ def test_what_comes_back_is_served_once() -> None:
     np.testing.assert_allclose(table["t_finish_s"], [3.35])
 
 
+def test_patience_begins_anew_where_a_request_joins_anew() -> None:
+    # it would have left node 0 at 2.0 s, but comes back to it at 1.25 s and is served at 2.6 s
+    world = ring([node(0), node(1)], [], crash(0, 0.5, 0.25), crash(1, 1.0, 9.0))
+    coming = [Coming(0, 1, patience_s=2.0), Coming(1.1, 1.5)]
+    table = live(world, workload(coming), Around).requests
+    assert list(table.t_enqueue_s) == [1.25, 1.1]
+    assert list(table.t_start_s) == [2.6, 1.1]
+    assert list(table.drop) == [-1, -1]
+
+
 def test_who_has_nowhere_to_go_is_lost_at_the_node() -> None:
     alone = simulate(ring([node(0)], [0], crash(0, 0.5, 1)), None, AROUND)
     assert drops(alone) == ["node_down"]
@@ -265,11 +281,35 @@ def test_who_has_nowhere_to_go_is_lost_at_the_node() -> None:
     assert drops(run(local)) == ["node_down"]
 
 
-def test_an_old_view_may_name_a_node_that_is_down() -> None:
-    faults = (crash(1, 0.25, 9), crash(0, 0.5, 9))
+def told(*faults: FaultSpec) -> Record:
+    """Run one request at node 0, which is then sent to node 1 by an old view."""
     base = ring([node(0), node(1)], [0], *faults)
     dated = replace(base, dispatch=DispatchSpec("told", view_every_s=5.0))
-    assert drops(simulate(dated, None, Parts(lambda _: Told, CACHES.load))) == ["node_down"]
+    return simulate(dated, None, Parts(lambda _: Told, CACHES.load))
+
+
+def test_an_old_view_may_name_a_node_that_is_down() -> None:
+    record = told(crash(1, 0.25, 9), crash(0, 0.5, 9))
+    assert drops(record) == ["node_down"]
+    assert record.tables["links"]["sent_bytes"].sum() == 1e5  # nobody knew before it got there
+
+
+def test_whether_a_node_is_down_counts_when_the_request_gets_there() -> None:
+    # 0.35 s on the way: node 1 is back at 0.75 s; or it is down until 2 s and keeps its queue
+    back = told(crash(1, 0.25, 0.5), crash(0, 0.5, 9)).tables["requests"]
+    np.testing.assert_allclose(back["t_start_s"], [0.85])
+    kept = told(crash(1, 0.25, 1.75, "keep"), crash(0, 0.5, 9)).tables["requests"]
+    np.testing.assert_allclose(kept["t_start_s"], [2.0])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_nodes_that_crash_together_send_nothing_to_each_other(order: tuple[int, int]) -> None:
+    fault = replace(crash(order[0], 0.5, 9), also=(order[1],))
+    emissions = [stream(i, i, ArrivalSpec("trace", times_s=(0.25 * i,))) for i in (0, 1)]
+    base = replace(ring([node(0), node(1), node(2)], [0], fault), streams=tuple(emissions))
+    table = simulate(base, None, AROUND).tables["requests"]
+    assert table["server"].tolist() == [2, 2]
+    np.testing.assert_allclose(table["t_start_s"], [0.75, 1.75])
 
 
 def test_a_model_moves_its_requests_too() -> None:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from sim.compute.waiting import RankedLine
+from sim.compute.waiting import Line, PatientLine, RankedLine
 from sim.config import Batching
 from sim.proofs.twins.stations import Coming, Rules
 from sim.request import Requests
@@ -57,6 +58,16 @@ def test_a_model_serves_by_priority_too() -> None:
     node = minds.node(discipline="priority", batching=Batching(2))
     table = minds.run(minds.world([node], streams), minds.script())["requests"]
     np.testing.assert_allclose(table["t_start_s"], [0.5, 0.508, 0.524, 0.508])
+
+
+@pytest.mark.parametrize("kind", [PatientLine, Line, RankedLine])
+def test_who_is_put_back_stands_ahead_in_the_old_order(kind: type[Line]) -> None:
+    queue = kind(Requests(workload([Coming(0.0, 1.0)] * 5)))
+    for rid in (4, 2, 0, 1, 3):  # (in order of joining)
+        queue.append(rid)
+    taken = [queue.popleft() for _ in range(3)]
+    queue.put_back(taken)
+    assert [queue.popleft() for _ in range(5)] == [4, 2, 0, 1, 3]
 
 
 def line(priorities: Sequence[int]) -> RankedLine:

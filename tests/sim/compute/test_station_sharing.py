@@ -104,6 +104,11 @@ def test_dropped_work_leaves_nothing_behind() -> None:
     assert table["t_finish_s"][2] == 4
 
 
+def test_nobody_starts_at_an_instant_at_which_the_node_goes_down_again() -> None:
+    table = shared([(1, 1)], Down(0, 2, "keep"), Down(2, 3, "drop"))
+    assert np.isnan(table["t_start_s"][0])
+
+
 def test_who_waits_for_the_node_may_lose_patience() -> None:
     coming = [Coming(0, 2, patience_s=1.5), Coming(1.25, 1, patience_s=9)]
     table = engine(coming, Rules(), [Down(1, 2, "keep")], sharing=True)

@@ -95,3 +95,12 @@ def test_a_crash_in_the_middle_of_a_swap_forgets_it() -> None:
     assert category(seen, "staging") == [(1.0, 3.0), (1.05, 0.0), (2.0, 3.0), (2.104, 0.0)]
     assert seen["requests"]["t_start_s"][1] == pytest.approx(1.24)
     assert seen["requests"]["plan"].tolist() == [0, 0]
+
+
+def test_a_plan_that_a_restart_is_loading_is_named_after_who_wants_it() -> None:
+    # the image of 4 MB is loaded from 0.98 s to 1.02 s; the router wants the same plan at 1.0 s
+    crash = FaultSpec("node-crash", 0, 0.9, 0.08)
+    seen = run(world([node()], [timed([1.5])], faults=(crash,)), script({1: uniform(4)}))
+    decisions = seen["decisions"]
+    assert decisions["slot"][seen["requests"]["plan"]].tolist() == [1]
+    assert decisions["t_force_s"][decisions["slot"] == 1].tolist() == [1.0]

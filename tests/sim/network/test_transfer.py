@@ -247,8 +247,11 @@ def test_a_request_that_moves_on_has_new_luck() -> None:
     transfers = Transfers(carrier, requests_of(made), ends, made.transport, steady=True)
     home = [Journey(transfers, rid, 0, 1, up=up) for rid in range(3) for up in (True, False)]
     assert [journey.luck for journey in home] == [0, 1, 2, 3, 4, 5]
-    moved = [Journey(transfers, 1, 1, 0, up=True).luck for _ in range(2)]
-    assert moved == [-1, -2]
+    transfers.send_on(1, 0, 1, 0.0)  # from where it has been sent before
+    moved = [transfers.moves[1], Journey(transfers, 1, 0, 1, up=True).luck]
+    transfers.send_on(1, 1, 0, 0.0)
+    moved += [transfers.moves[1], Journey(transfers, 1, 1, 0, up=True).luck]
+    assert moved == [1, 8, 2, 14]  # whatever else is sent
     assert Journey(transfers, 1, 1, 0, up=False).luck == 3
 
 

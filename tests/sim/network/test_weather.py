@@ -7,7 +7,8 @@ import pytest
 from sim.config import FaultKind, FaultSpec, LinkSpec
 from sim.faults import Outage
 from sim.network.links import LANDED, LINK_DOWN, LOSS, Links
-from sim.network.weather import Steps, either
+from sim.network.weather import either
+from sim.pace import Steps
 
 
 def outage(kind: FaultKind, from_s: float, until_s: float, target: int = 0, **f: float) -> Outage:
@@ -103,3 +104,16 @@ def test_only_links_on_which_nothing_can_happen_are_sure() -> None:
 def test_steps_hold_from_their_beginning_and_end_before_their_end() -> None:
     steps = Steps(1.0, [(2.0, 4.0, 10.0), (3.0, 3.0, 100.0)], lambda a, b: a + b)
     assert [steps.at(t) for t in (1.9, 2.0, 3.0, 3.9, 4.0)] == [1.0, 11.0, 11.0, 11.0, 1.0]
+
+
+def test_many_steps_take_time_in_proportion() -> None:
+    calls = []
+
+    def count(a: float, b: float) -> float:
+        calls.append(1)
+        return a + b
+
+    n = 5000
+    steps = Steps(0.0, [(float(i), i + 1.5, 1.0) for i in range(n)], count)
+    assert [steps.at(t) for t in (0.25, 1.25, 1.75, n - 0.5, n + 0.5)] == [1.0, 2.0, 1.0, 1.0, 0.0]
+    assert len(calls) <= 4 * n
