@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from sim.proofs.proof import Proof
     from sim.proofs.verdict import Result
 
-_HEAD = ("proof", "check", "expected", "measured", "interval", "power", "2 % off", "verdict", "")
-_TEXT = (0, 1, 8)  # columns that are words, set to the left
+_HEAD = ("check", "expected", "measured", "interval", "power", "verdict")
+_LEFT = (0, 5)  # columns that are words
+_WIDTH = 100  # of what is said about a proof
 
 
 def prove(
@@ -38,13 +40,21 @@ def prove(
     from sim.proofs.table import choose
 
     with guarded(), json_only(as_json):
-        rows = prove_all(choose(words(only), quick=quick), jobs)
+        rows = prove_all(choose(_names(only), quick=quick), jobs)
     if as_json:
         emit({"rows": [facts(row) for row in rows], **totals(rows)})
     else:
         emit_text(table(rows))
     if any(row.bad for row in rows):
         raise typer.Exit(TRIAL_FAILED)
+
+
+def _names(only: str) -> tuple[str, ...]:
+    from sim.errors import InputError
+
+    if only and not words(only):
+        raise InputError(f"--only: expected names of proofs or groups, found '{only}'")
+    return words(only)
 
 
 def prove_all(chosen: Sequence[Proof], jobs: int) -> list[Result]:
@@ -107,9 +117,9 @@ def table(rows: Sequence[Result]) -> str:
 
 
 _LEGEND = (
-    "interval: holds the true value with 99.99 %; exact checks: the difference that rounding may "
-    "make\npower: chance that a bias of 2 % would be rejected; 2 % off: the same numbers reject "
-    "theory 2 % too high\nand 2 % too low; seconds of one processor"
+    "interval: holds the true value with 99.99 %; of exact checks, the difference that rounding may"
+    " make\npower: chance that a bias of 2 % would be rejected; a check also passes only if its"
+    " numbers reject\na theory that is 2 % too high or too low. Seconds are those of one processor."
 )
 
 
@@ -121,30 +131,38 @@ def _sum(rows: Sequence[Result]) -> str:
 
 
 def _block(group: str, rows: Sequence[Result]) -> str:
+    """Write the checks of a group in columns, each proof's under a line about it."""
     lines = [_HEAD, *(_cells(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(_HEAD))]
     texts = [
         "  ".join(
-            cell.ljust(width) if i in _TEXT else cell.rjust(width)
+            cell.ljust(width) if i in _LEFT else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     ]
-    return "\n".join([group, *texts])
+    found = [f"{group}\n    {texts[0]}"]
+    for name in dict.fromkeys(row.proof for row in rows):
+        own = [(row, text) for row, text in zip(rows, texts[1:], strict=True) if row.proof == name]
+        found += [_about(name, [row for row, _ in own]), *(f"    {text}" for _, text in own)]
+    return "\n".join(found)
+
+
+def _about(name: str, rows: Sequence[Result]) -> str:
+    """Say how much a proof looked at, and how long it took."""
+    seconds = math.fsum(row.seconds for row in rows)
+    notes = [*dict.fromkeys(row.note for row in rows if row.note), f"{seconds:.1f} s"]
+    return textwrap.fill(f"  {name}: {'; '.join(notes)}", _WIDTH, subsequent_indent="    ")
 
 
 def _cells(row: Result) -> tuple[str, ...]:
     if row.verdict == "skipped":
-        return (row.proof, row.check, "-", "-", "-", "-", "-", row.verdict, row.note)
-    seconds = f"{row.seconds:.1f} s" if row.seconds else ""
+        return (row.check, "-", "-", "-", "-", row.verdict)
     return (
-        row.proof,
         row.check,
         f"{row.expected:.5g}",
         f"{row.measured:.5g}",
-        f"{row.low:.5g} .. {row.high:.5g}",
+        f"\u00b1 {row.high:.0e}" if -row.low == row.high else f"{row.low:.4g} .. {row.high:.4g}",
         "-" if math.isnan(row.power) else f"{row.power:.4f}",
-        {None: "-", True: "caught", False: "MISSED"}[row.caught],
         row.verdict,
-        ", ".join(part for part in (row.note, seconds) if part),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ from sim.config import ArrivalSpec
 from sim.proofs.forms_modulated import generator, mean_rate
 from sim.proofs.proof import Proof
 from sim.proofs.twins import arrivals as twins
-from sim.proofs.verdict import Result, count, exact, judge
+from sim.proofs.verdict import Result, apart, count, exact, judge
 from sim.rng import Streams
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def _same(spec: ArrivalSpec, duration_s: float, runs: int) -> Result:
         name = ("proofs", "arrivals", spec.kind, run)
         fast = emit(spec, duration_s, Streams(1).stream(*name))[0]
         slow = np.array(twin(spec, duration_s, Streams(1).stream(*name)))
-        apart = np.abs(fast - slow).max(initial=0.0) if len(fast) == len(slow) else inf
-        worst, emissions = max(worst, float(apart)), emissions + len(fast)
+        worst, emissions = max(worst, apart(fast, slow)), emissions + len(fast)
     return exact(f"{spec.kind}: emission times [s]", worst, emissions, f"emissions, {runs} streams")
 
 

@@ -28,7 +28,19 @@ def _draw(purpose: str, run: int, experts: int, accesses: int) -> list[ExpertKey
     return [(0, expert) for expert in drawn.tolist()]
 
 
-def _hits(lab: Lab, experts: int, capacity: int, keep: int) -> Result:
+def lru_hits(lab: Lab, experts: int, capacity: int, keep: int = 4000) -> Result:
+    """Judge LRU's hit ratio under independent accesses by Che's approximation.
+
+    The approximation is not exact; its error is well below the interval for the sizes used here.
+
+    Args:
+        lab: Knows the cache.
+        experts: Of one layer.
+        capacity: Experts that fit.
+        keep: Accesses that count in each run, after ten times as many as there are experts.
+
+    Source: Che, Tung and Wang 2002 (doi 10.1109/JSAC.2002.801752). Deviation: none.
+    """
     make, warm = lab.parts.cache("lru"), 10 * experts
     ratios = []
     for run in range(_RUNS):
@@ -41,7 +53,7 @@ def _hits(lab: Lab, experts: int, capacity: int, keep: int) -> Result:
 
 
 def _che(lab: Lab) -> Sequence[Result]:
-    return [_hits(lab, 200, 50, 4000), _hits(lab, 1000, 250, 4000)]
+    return [lru_hits(lab, 200, 50), lru_hits(lab, 1000, 250)]
 
 
 def _replays(lab: Lab) -> Sequence[Result]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MTBF_S, _MTTR_S, _WARM_S = 3.0, 2.0, 60.0
 
 
-def _down_share(table: Table, nodes: int, from_s: float, until_s: float) -> FloatArray:
+def down_share(table: Table, nodes: int, from_s: float, until_s: float) -> FloatArray:
     """Return the share of an interval in which each node is down, from the table of faults."""
     down_s = np.zeros(nodes)
     t_s = np.clip(table["t_s"], from_s, until_s)
@@ -46,12 +46,12 @@ def _crashes(lab: Lab) -> Sequence[Result]:
     )
     seen = Seen(lab.run, world, kinds, size)
     faults = seen.record.tables["faults"]
-    share = _down_share(faults, size.copies, _WARM_S, world.duration_s)
+    share = down_share(faults, size.copies, _WARM_S, world.duration_s)
     refused = (seen.table["drop"][seen.ids()] == DROPS.index("node_down")).mean(axis=1)
     down = 1.0 - availability(_MTBF_S, _MTTR_S)
     note = f"{count(len(faults['t_s']))} events of {size.copies} nodes"
     return [
-        judge("share of time down, 1 - MTBF/(MTBF+MTTR)", down, share, note=note),
+        judge("time down, MTTR/(MTBF+MTTR)", down, share, note=note),
         judge("share of requests that find it down", down, refused, note=note),
     ]
 

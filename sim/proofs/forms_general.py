@@ -139,11 +139,3 @@ def availability(mtbf_s: float, mttr_s: float) -> float:
     Source: Barlow and Proschan 1975, ch. 7. Deviation: none.
     """
     return mtbf_s / (mtbf_s + mttr_s)
-
-
-def distinct_experts(experts: int, top_k: int, tokens: int) -> float:
-    """Return how many distinct experts n tokens touch when each picks k of E at random.
-
-    Source: E (1 - (1 - k / E)^n), by linearity over experts. Deviation: none.
-    """
-    return experts * (1.0 - (1.0 - top_k / experts) ** tokens)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, isnan, nan
+from math import inf, nan
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
@@ -15,6 +15,7 @@ from sim.network.carrier import Carrier
 from sim.network.links import Links
 from sim.network.transfer import Transfers
 from sim.proofs.twins.links import Outcome, Script, Trip, hop_twin
+from sim.proofs.verdict import apart
 from sim.request import Requests
 from sim.rng import Streams
 from sim.topology.graph import Network
@@ -176,10 +177,9 @@ def hop_gap(script: Script) -> float:
         mine.drop == twin.drop
         and mine.lost == twin.lost
         and np.allclose(mine.sent_bytes, twin.sent_bytes, rtol=1e-12, atol=0.0)
-        and [isnan(t) for t in mine.reached_s] == [isnan(t) for t in twin.reached_s]
     )
-    times = zip(mine.reached_s + mine.ended_s, twin.reached_s + twin.ended_s, strict=True)
-    return max((abs(a - b) for a, b in times if not isnan(b)), default=0.0) if same else inf
+    times, theirs = mine.reached_s + mine.ended_s, twin.reached_s + twin.ended_s
+    return apart(times, theirs) if same else inf
 
 
 def worst_hop_gap(scripts: int = 500, seed: int = 1) -> float:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from sim.proofs.farms import Kind, Size, farm, observe
 from sim.proofs.forms_modulated import generator, mean_rate
 from sim.proofs.networks import dealt
 from sim.proofs.proof import Proof
-from sim.proofs.verdict import Estimate, Result, compare, count, estimate, exact, skipped
+from sim.proofs.verdict import Estimate, Result, apart, compare, count, estimate, exact, skipped
 from sim.records import DROPS
 
 if TYPE_CHECKING:
@@ -50,13 +49,6 @@ def _if_installed(check: str, checks: Checks) -> Checks:
         return checks(lab) if installed() else [skipped(check, "ciw is not installed")]
 
     return run
-
-
-def _difference(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> float:
-    """Return the largest difference; infinite where only one of them has a number."""
-    if not np.array_equal(np.isnan(ours), np.isnan(theirs)):
-        return inf
-    return float(np.nanmax(np.abs(ours - theirs), initial=0.0))
 
 
 def _replayed(world: World, table: Table, desks: Sequence[Desk], **more: Any) -> Answer:
@@ -95,13 +87,13 @@ def _both(check: str, lab: Lab, world: World, desk: Desk) -> Sequence[Result]:
     table = lab.run(world).tables["requests"]
     answer = _replayed(world, table, [desk])
     gone = max(
-        _difference(table["t_start_s"], answer.start_s[:, 0]) if not desk.sharing else 0.0,
-        _difference(table["t_finish_s"], answer.finish_s[:, 0]),
+        apart(table["t_start_s"], answer.start_s[:, 0]) if not desk.sharing else 0.0,
+        apart(table["t_finish_s"], answer.finish_s[:, 0]),
         float((_drops(table, "queue_full") != answer.refused).sum()),
         float((_drops(table, "patience") != answer.left).sum()),
     )
     out = int((answer.refused | answer.left).sum())
-    return [exact(check, gone, len(answer.refused), f"requests, {out} of them not served")]
+    return [exact(check, gone, len(answer.refused), f"requests, {count(out)} of them not served")]
 
 
 def _drops(table: Table, reason: str) -> np.ndarray[Any, Any]:
@@ -144,9 +136,9 @@ def _split(check: str) -> Checks:
         )
         rows = np.arange(len(route))
         worst = max(
-            _difference(table["t_enqueue_s"], answer.finish_s[:, 0]),
-            _difference(table["t_start_s"], answer.start_s[rows, route - 1]),
-            _difference(table["t_finish_s"], answer.finish_s[rows, route - 1]),
+            apart(table["t_enqueue_s"], answer.finish_s[:, 0]),
+            apart(table["t_start_s"], answer.start_s[rows, route - 1]),
+            apart(table["t_finish_s"], answer.finish_s[rows, route - 1]),
         )
         return [exact(check, worst, len(route), "requests")]
 

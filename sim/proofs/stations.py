@@ -6,7 +6,7 @@ coincide; the other half are real numbers. Tests drive the same functions with H
 
 from __future__ import annotations
 
-from math import inf, isnan
+from math import fsum, inf, isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from sim.fleet import Fleet
 from sim.proofs.farms import box
 from sim.proofs.proof import Proof
 from sim.proofs.twins.stations import Coming, Down, Fate, Rules, serve, share
-from sim.proofs.verdict import Result, exact
+from sim.proofs.verdict import Result, apart, exact
 from sim.records import DROPS
 from sim.rng import Streams
 
@@ -70,11 +70,17 @@ def station_world(rules: Rules, outages: Sequence[Down] = (), *, sharing: bool =
     )  # fmt: skip
 
 
-def engine(world: World, coming: Sequence[Coming], parts: Parts) -> Table:
-    """Return the table `requests` of a lawful run of a script."""
+def live(world: World, coming: Sequence[Coming], parts: Parts) -> Fleet:
+    """Return a fleet after a lawful run of a script."""
     fleet = Fleet(world, workload(coming), parts, world.dispatch)
     fleet.run()
     fleet.audit()
+    return fleet
+
+
+def engine(world: World, coming: Sequence[Coming], parts: Parts) -> Table:
+    """Return the table `requests` of a lawful run of a script."""
+    fleet = live(world, coming, parts)
     return fleet.recorder.requests(fleet.requests)
 
 
@@ -86,14 +92,17 @@ def difference(table: Table, fates: Sequence[Fate]) -> float:
     reasons = [fate.gone.replace("moved", "node_down") for fate in fates]
     if [DROPS[code] if code >= 0 else "" for code in table["drop"]] != reasons:
         return inf
-    worst = 0.0
-    for name in ("start", "finish"):
-        for ours, fate in zip(table[f"t_{name}_s"].tolist(), fates, strict=True):
-            theirs: float = getattr(fate, f"{name}_s")
-            if isnan(ours) != isnan(theirs):
-                return inf
-            worst = worst if isnan(ours) else max(worst, abs(ours - theirs))
-    return worst
+    return max(
+        apart(table["t_start_s"], [fate.start_s for fate in fates]),
+        apart(table["t_finish_s"], [fate.finish_s for fate in fates]),
+    )
+
+
+def stay_gap(fleet: Fleet, coming: Sequence[Coming], fates: Sequence[Fate]) -> float:
+    """Return the difference of the summed stays: it tells when those left who were not served."""
+    ends_s = [fate.left_s if fate.gone else fate.finish_s for fate in fates]
+    stays_s = [end - c.at_s for end, c in zip(ends_s, coming, strict=True) if not isnan(end)]
+    return apart(fleet.stations[0].meters.stays_s, fsum(stays_s))
 
 
 class Script:
@@ -192,8 +201,10 @@ def _against(
         for script in drawn:
             coming, outages = script.coming(), script.outages()
             rules = script.sharing_rules() if sharing else script.rules()
-            table = engine(station_world(rules, outages, sharing=sharing), coming, lab.parts)
-            worst = max(worst, difference(table, twin(coming, rules, outages)))
+            fleet = live(station_world(rules, outages, sharing=sharing), coming, lab.parts)
+            fates = twin(coming, rules, outages)
+            table = fleet.recorder.requests(fleet.requests)
+            worst = max(worst, difference(table, fates), stay_gap(fleet, coming, fates))
             requests += len(coming)
         return [exact(check, worst, requests, f"requests in {len(drawn)} scripts")]
 

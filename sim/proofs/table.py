@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.errors import UnknownName
+from sim.errors import InputError, UnknownName
 from sim.proofs import (
     accounts,
     bursts,
@@ -51,10 +51,14 @@ def choose(words: Sequence[str] = (), *, quick: bool = False) -> list[Proof]:
 
     Raises:
         UnknownName: A word is neither; the message names the nearest.
+        InputError: Nothing is left, since none of those named is quick.
     """
     groups = {proof.group for proof in PROOFS.values()}
     for word in words:
         if word not in PROOFS and word not in groups:
             raise UnknownName("proof", word, (*PROOFS, *sorted(groups)))
     chosen = [p for p in PROOFS.values() if not words or p.name in words or p.group in words]
-    return [proof for proof in chosen if proof.quick or not quick]
+    found = [proof for proof in chosen if proof.quick or not quick]
+    if not found:
+        raise InputError(f"--quick: none of {', '.join(words)} is in the quick set; leave it out")
+    return found

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.errors import LawViolation
-from sim.proofs.hops import Draw, hop_engine, hop_gap, hop_script, worst_hop_gap
+from sim.proofs.hops import Draw, Ends, hop_engine, hop_gap, hop_script, worst_hop_gap
 from sim.proofs.maxmin import fluid_engine, fluid_gap, fluid_instance, worst_fluid_gap
 from sim.proofs.twins.fluid import FlowSpec, FluidInstance, check_fair, fluid_twin, water_fill
 from sim.proofs.twins.links import Script
@@ -111,3 +111,12 @@ def test_gaps_are_not_blind() -> None:
     wider = replace(instance, bytes_per_s=tuple(c * 1.01 for c in instance.bytes_per_s))
     assert fluid_gap(instance) <= 1e-9
     assert not np.allclose(fluid_engine(wider), fluid_twin(instance), rtol=1e-4)
+
+
+def test_an_answer_that_never_comes_back_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    draw = Draw(lambda low, high: int(rng.integers(low, high + 1)))
+    drawn = [hop_script(draw, ("fifo", "none")) for _ in range(30)]
+    assert max(hop_gap(script) for script in drawn) == 0.0
+    monkeypatch.setattr(Ends, "returned", lambda self, rid, now_s: None)
+    assert sum(hop_gap(script) == np.inf for script in drawn) > 20

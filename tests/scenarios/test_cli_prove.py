@@ -56,13 +56,12 @@ def test_the_table_shows_every_check_and_ends_well(only: Any) -> None:
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0] == "queues"
-    (row,) = (line for line in lines if line.startswith("sharp"))
-    assert row.split()[:6] == ["sharp", "a", "mean", "1", "1", "0.99865"]
-    assert "caught" in row
-    assert "pass" in row
-    assert "16 requests" in row
-    assert "7 requests" in done.stdout
-    assert "skipped: ciw is not installed" in done.stdout
+    assert lines[1].split() == ["check", "expected", "measured", "interval", "power", "verdict"]
+    assert lines[2] == "  sharp: 16 requests; 0.0 s"
+    assert lines[3].split() == ["a", "mean", "1", "1", "0.9986", "..", "1.001", "1.0000", "pass"]
+    assert "  twin: 7 requests; 0.0 s" in lines
+    assert ["departures", "0", "0", "±", "1e-09", "-", "pass"] in [line.split() for line in lines]
+    assert "  peer: skipped: ciw is not installed; 0.0 s" in lines
     assert "3 proofs, 3 checks: 2 pass, 1 skipped; 0 s" in lines
     assert "1/3 sharp: pass" in done.stderr
 
@@ -91,6 +90,28 @@ def test_json_has_the_rows_and_totals(only: Any) -> None:
 def test_quick_takes_the_quick_ones_only(only: Any) -> None:
     only(*GOOD)
     assert "1 proofs, 1 checks: 1 pass" in call("--quick").stdout
+    assert "1 proofs, 1 checks: 1 pass" in call("--quick", "--only", "sharp,twin").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--quick", "--only", "twin,peer"), "--quick: none of twin, peer is in the quick set"),
+        (("--only", " , "), "--only: expected names of proofs or groups, found ' , '"),
+    ],
+)
+def test_nothing_to_prove_is_no_success(only: Any, words: tuple[str, ...], told: str) -> None:
+    only(*GOOD)
+    done = call(*words)
+    assert done.exit_code == 2
+    assert told in done.stderr
+
+
+def test_a_table_fits_a_terminal(only: Any) -> None:
+    long = exact("distinct experts, E=60 k=4 n=32, rel", 1e-16, 10**9, "requests " * 12)
+    wide = judge("M/M/1 breakdowns, resumed: stay [s]", 1e-5, 1e-5 * SHARP, note="x")
+    only(*GOOD, proof("long", long, wide))
+    assert max(len(line) for line in call().stdout.splitlines()) <= 105
 
 
 def test_a_wrong_name_names_the_nearest_and_exits_with_2() -> None:

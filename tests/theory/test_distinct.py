@@ -11,8 +11,6 @@ from agents.moe.runtime import Runtime
 from sim.compute.touched import as_rows, counts, union
 from sim.plans import TopK
 from sim.proofs.cost import (
-    SHAPES,
-    SIZES,
     Law,
     batches_needed,
     distinct_mean,
@@ -24,9 +22,11 @@ from sim.proofs.cost import (
     uniform_distinct,
 )
 
+SHAPES = ((8, 1), (8, 2), (60, 4))
+
 
 @pytest.mark.parametrize(("experts", "k"), SHAPES)
-@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("n", [1, 2, 4, 8, 16, 32])
 def test_uniform_routing_touches_and_costs_what_the_closed_form_says(
     experts: int, k: int, n: int
 ) -> None:

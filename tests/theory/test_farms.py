@@ -12,9 +12,9 @@ from agents.dispatchers import DISPATCHERS
 from sim.config import ServiceSpec
 from sim.errors import SimError
 from sim.parts import Parts
-from sim.proofs.accounts import _fleet, busy_gap, little_gap, unaccounted
+from sim.proofs.accounts import _fleet, busy_gap, energy_gap, little_gap, unaccounted
 from sim.proofs.farms import Kind, Seen, Size, farm, observe
-from sim.proofs.faults import _down_share
+from sim.proofs.faults import down_share
 from sim.proofs.proof import Lab
 from sim.proofs.stations import difference, engine, scripts, station_world
 from sim.proofs.twins.stations import serve
@@ -57,7 +57,8 @@ def test_a_stream_that_sent_too_little_is_an_error() -> None:
 
 
 def test_accounts_find_what_is_wrong() -> None:
-    record = LAB.run(replace(_fleet(1), duration_s=10.0))
+    world = replace(_fleet(1), duration_s=10.0)
+    record = LAB.run(world)
     tables, end_s = record.tables, record.meta["end_s"]
     requests = dict(tables["requests"])
     assert unaccounted(requests, end_s) == 0
@@ -68,9 +69,14 @@ def test_accounts_find_what_is_wrong() -> None:
     never = {**requests, "t_return_s": requests["t_return_s"].copy()}
     never["t_return_s"][back[0]] = end_s + 1.0
     assert unaccounted(never, end_s) == 1
+    never["t_return_s"][back[0]] = np.nan  # forgotten
+    assert unaccounted(never, end_s) == 1
     busier = {**tables, "slots": {**tables["slots"], "busy_s": tables["slots"]["busy_s"] * 1.01}}
     assert busy_gap(tables) < 1e-9 < busy_gap(busier)
     assert little_gap(requests, 0) < 1e-12
+    steady = {**tables, "faults": {name: rows[:0] for name, rows in tables["faults"].items()}}
+    assert energy_gap(world, tables, end_s) < 1e-9 < energy_gap(world, busier, end_s)
+    assert energy_gap(world, steady, end_s) > 1e-3  # a node that is down draws nothing
 
 
 def test_time_down_is_clipped_to_the_interval() -> None:
@@ -80,7 +86,7 @@ def test_time_down_is_clipped_to_the_interval() -> None:
         "kind": np.array([crash, restart, crash, restart, crash]),
         "target": np.array([0, 0, 0, 0, 1]),
     }
-    np.testing.assert_allclose(_down_share(table, 3, 2.0, 7.0), [0.8, 1.0, 0.0])
+    np.testing.assert_allclose(down_share(table, 3, 2.0, 7.0), [0.8, 1.0, 0.0])
 
 
 def test_scripts_have_ties_crashes_and_every_fate_and_another_node_shows() -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from sim.config import ServiceSpec
 from sim.errors import InputError
+from sim.proofs.cost import distinct_mean
 from sim.proofs.forms_bulk import bulk
 from sim.proofs.forms_general import (
     Class,
     availability,
     cobham,
     cobham_servers,
-    distinct_experts,
     md1_wait,
     mean_tries,
     mg1_wait,
@@ -171,10 +171,10 @@ def test_tries_and_availability() -> None:
 
 
 def test_distinct_experts_of_one_and_many_tokens() -> None:
-    assert distinct_experts(8, 2, 1) == close(2.0)
-    assert distinct_experts(8, 2, 2) == close(3.5)
-    assert distinct_experts(8, 2, 10_000) == close(8.0)
-    assert distinct_experts(8, 8, 1) == 8.0
+    assert distinct_mean(8, 2, 1) == close(2.0)
+    assert distinct_mean(8, 2, 2) == close(3.5)
+    assert distinct_mean(8, 2, 10_000) == close(8.0)
+    assert distinct_mean(8, 8, 1) == 8.0
 
 
 # --- bulk service
