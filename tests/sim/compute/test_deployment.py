@@ -75,6 +75,17 @@ def test_a_request_for_room_that_cannot_succeed_evicts_nothing() -> None:
     assert list(store.resident) == [(0, 0)]
 
 
+def test_an_expert_that_is_here_is_not_read_again() -> None:
+    supply = Supply(Clock(), 0, Storage(chip()))
+    store = ExpertStore(Ledger(0, 5 * UNIT, Silent()), supply, LeastRecentlyUsed(2, 4), UNIT)
+    store.admit((0, 1), 1.0, BY_MISS)
+    told: list[float] = []
+    store.fetch((0, 1), told.append, 2.0)
+    assert told == [2.0]
+    assert store.settled
+    assert supply.storage.free_s == 0.0
+
+
 def test_a_change_between_gated_plans_fetches_no_expert_twice() -> None:
     seen = run(
         world([node()], [timed([0.5, 1.5, 2.5, 3.5])]), script({1: TopK(1), 2: TopK(2), 3: SKEW})

@@ -223,3 +223,17 @@ def test_a_crash_forgets_reads_transfers_and_waits(at_s: float) -> None:
     dock.at(at_s, dock.supply.crash)
     dock.bring("after", B, at_s=2.0)
     assert dock.run() == [("after", 2.01)]
+
+
+def test_without_a_network_everything_asked_for_is_lost_and_asked_for_again() -> None:
+    clock, waits = Clock(), []
+    supply = Supply(clock, 0, Storage(chip()), stored=False, first_wait_s=2.0)
+
+    def wanted() -> bool:
+        waits.append(clock.now)
+        return len(waits) < 3
+
+    supply.bring(Load([A], MB, 0, lambda now_s: None, wanted), 0.0)
+    clock.stop(100.0)
+    clock.run_to_stop()
+    assert waits == [2.0, 6.0, 14.0]

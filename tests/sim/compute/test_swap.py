@@ -6,8 +6,21 @@ import numpy as np
 import pytest
 
 from sim.config import FaultSpec
-from sim.plans import uniform
-from tests.sim.minds import OTHER, SKEW, category, node, run, script, timed, world
+from sim.plans import TopK, uniform
+from tests.sim.minds import (
+    BACKBONE,
+    MERGED,
+    OTHER,
+    SKEW,
+    UNIT,
+    WORKING,
+    category,
+    node,
+    run,
+    script,
+    timed,
+    world,
+)
 
 
 def test_the_plan_in_force_comes_back_without_a_second_swap() -> None:
@@ -104,3 +117,27 @@ def test_a_plan_that_a_restart_is_loading_is_named_after_who_wants_it() -> None:
     decisions = seen["decisions"]
     assert decisions["slot"][seen["requests"]["plan"]].tolist() == [1]
     assert decisions["t_force_s"][decisions["slot"] == 1].tolist() == [1.0]
+
+
+def test_a_restarted_node_that_stops_the_world_serves_nobody_before_its_new_plan() -> None:
+    # loaded at 1.02 s, when SKEW, wanted since 1.0 s, is fetched and merged: 104 ms
+    crash = FaultSpec("node-crash", 0, 0.9, 0.08)
+    stops = node(swap="stop-the-world")
+    seen = run(world([stops], [timed([1.05])], faults=(crash,)), script({1: SKEW}))
+    assert seen["requests"]["t_start_s"].tolist() == pytest.approx([1.124])
+
+
+@pytest.mark.parametrize("swap", ["double-buffer", "stop-the-world"])
+def test_a_node_whose_plan_was_refused_serves_on(swap: str) -> None:
+    small = node(memory_bytes=BACKBONE + MERGED + WORKING + 0.5 * UNIT, swap=swap)
+    seen = run(world([small], [timed([0.5, 1.5])]), script({1: SKEW}))
+    assert np.isnan(seen["decisions"]["t_force_s"][1:]).all()
+    assert seen["requests"]["t_start_s"].tolist() == [0.5, 1.5]
+
+
+def test_a_gated_plan_must_leave_every_server_an_expert() -> None:
+    tight = {"memory_bytes": BACKBONE + 2 * UNIT + 3 * WORKING, "cache": "lru"}
+    for servers, forced in ((2, True), (3, False)):
+        seen = run(world([node(servers=servers, **tight)], [timed([1.5])]), script({1: TopK(1)}))
+        (t_force_s,) = seen["decisions"]["t_force_s"][seen["decisions"]["slot"] == 1]
+        assert np.isfinite(t_force_s) == forced
