@@ -225,3 +225,23 @@ def test_an_expert_that_comes_back_to_another_plan_is_let_go() -> None:
     ]  # fmt: skip
     assert fleet.brains is not None
     assert fleet.brains.deployments[0].ledger.used_bytes[MEMORY.index("experts")] == 0.0
+
+
+@pytest.mark.parametrize(("kind", "corrupt"), [("expert-lost", False), ("expert-corrupt", True)])
+def test_the_timetable_does_what_its_words_say(kind: Any, corrupt: bool) -> None:
+    times = [0.5, 3.0, 5.0, 9.0]
+    tight = {**LRU, "memory_bytes": BACKBONE + WORKING + UNIT}  # each request fetches both experts
+    fault = FaultSpec(kind, 0, 2.0, 2.0, experts=((0, 2), (1, 2)))
+    _, told = drive(pair(times, [fault], far=None, **tight), minds.script(), Only())
+    keys = fault.experts
+    acts = [(2.0, take(*keys, corrupt=corrupt)), (4.0, give_back(*keys, corrupt=corrupt))]
+    _, done = drive(pair(times, far=None, **tight), minds.script(), Only(), acts)
+    assert stalls(told) == stalls(done)
+    away_s = ASK_S + UNIT_S + corrupt * FETCH_S  # a spoiled copy is read in vain first
+    assert stalls(told) == [
+        0.02,
+        round(away_s + FETCH_S, 9),
+        0.02,
+        0.02,
+    ]  # the fault ends meanwhile
+    assert [told["faults"]["t_s"].tolist(), done["faults"]["t_s"].tolist()] == [[2.0, 4.0], []]

@@ -51,3 +51,12 @@ def test_what_has_started_lies_behind_and_running_batches_come_first() -> None:
 
 def test_without_a_gated_plan_nothing_lies_ahead() -> None:
     assert foresight(None).next_use((0, 0)) == inf
+
+
+def test_batches_that_run_at_once_are_all_ahead() -> None:
+    seen = foresight()
+    first = Walk(Clock(), None, None, Batch(0, [3], 0, 0.0), TOUCHED[0], (1.0, 1.0))  # type: ignore[arg-type]
+    seen.begin([3], first)
+    seen.begin([5], walk(Batch(1, [5], 0, 0.0)))
+    assert seen.next_use((0, 0)) == -1_000_000_000
+    assert seen.next_use((0, 2)) == -1_000_000_000
