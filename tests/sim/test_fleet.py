@@ -157,6 +157,18 @@ def test_a_dated_view_is_as_old_as_it_says() -> None:
     assert [n[1] for _, n, _ in Always.saw] == [0, 0, 2, 2, 3]
 
 
+@pytest.mark.parametrize(("every_s", "expected"), [(0.0, [0.25, 0.5]), (0.4, [0.0, 0.4])])
+def test_who_moves_on_from_a_crash_is_sent_by_the_same_view(
+    every_s: float, expected: list[float]
+) -> None:
+    world = scripted([0.25], 5.0)
+    world = replace(world, nodes=(node(0), node(1)), links=both_ways(0, 1, 0, delay_s=0.0))
+    crash = FaultSpec("node-crash", 1, 0.5, 1.0, work="migrate")
+    dispatch = DispatchSpec("always", view_every_s=every_s)
+    simulate(replace(world, faults=(crash,), dispatch=dispatch), None, spied(Always))
+    assert [t_s for t_s, _, _ in Always.saw] == expected
+
+
 def test_thinking_delays_a_request_and_nothing_overtakes() -> None:
     world = remote([0.0, 0.05, 0.5])
     table = simulate(world, None, spied(Slow)).tables["requests"]
