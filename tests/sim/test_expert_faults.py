@@ -245,3 +245,19 @@ def test_the_timetable_does_what_its_words_say(kind: Any, corrupt: bool) -> None
         0.02,
     ]  # the fault ends meanwhile
     assert [told["faults"]["t_s"].tolist(), done["faults"]["t_s"].tolist()] == [[2.0, 4.0], []]
+
+
+def test_a_slow_link_slows_no_storage_and_slow_storage_no_link() -> None:
+    slow = {
+        kind: FaultSpec(kind, 0, 0.1, 9.0, factor=4.0) for kind in ("link-slow", "storage-slow")
+    }  # type: ignore[arg-type]
+    taken = {}
+    for kind, fault in slow.items():
+        for far in (None, 1):
+            _, tables = drive(pair([0.5], [fault], far=far, **LRU), minds.script(), Only())
+            taken[kind, far] = stalls(tables)[0]
+    ask_s = ASK_S + 3 * (ASK_S - 0.1)  # the message's bytes take four times as long
+    assert taken["link-slow", None] == 0.02
+    assert taken["storage-slow", None] == pytest.approx(4 * 0.02)
+    assert taken["link-slow", 1] == pytest.approx(2 * (ask_s + UNIT_S))
+    assert taken["storage-slow", 1] == pytest.approx(2 * (ASK_S + UNIT_S))

@@ -169,6 +169,16 @@ def test_what_the_source_has_lost_comes_from_another_node() -> None:
     assert stalls(tables) == [round(2 * (ASK_S + UNIT_S) + 2 * 0.2, 9)]
 
 
+def test_help_comes_from_the_node_with_the_shortest_way_back() -> None:
+    lost = FaultSpec("expert-lost", 0, 0.1, 9.0, experts=((0, 2),))
+    delays_s = {(0, 1): 0.1, (1, 0): 0.3, (0, 2): 0.4, (2, 0): 0.2}
+    links = tuple(LinkSpec(i, *ends, d, MB) for i, (ends, d) in enumerate(delays_s.items()))
+    base = pair([0.5], [lost], far=None, **LRU)
+    world = replace(base, nodes=(*base.nodes, minds.node(2)), links=links)
+    _, tables = drive(world, minds.script(), Only())
+    assert stalls(tables) == [round(0.4 + ASK_BYTES / MB + 0.2 + 1.0 + FETCH_S, 9)]
+
+
 def test_a_fetch_waits_while_no_node_has_a_good_copy() -> None:
     lost = FaultSpec("expert-lost", 1, 0.1, 2.0, experts=((0, 2),), also=(2,))
     base = pair([0.5], [lost], **LRU)
@@ -209,6 +219,8 @@ def test_impossible_sources_are_refused() -> None:
     refused(r"nodes.0.experts_from \(n0\): expected another node, 0 to 1, found 2", nodes=nodes(2))
     refused(r"experts_from \(n0\): expected another node, 0 to 1, found 0", nodes=nodes(0))
     refused(r"experts_from \(n0\): no links lead to n1 and back", nodes=nodes(1), links=())
+    for way in (LinkSpec(0, 0, 1, 0.1, MB), LinkSpec(0, 1, 0, 0.1, MB)):
+        refused(r"no links lead to n1 and back", nodes=nodes(1), links=(way,))
     chain = (minds.node(experts_from=1), minds.node(1, experts_from=0))
     refused(r"experts_from \(n0\): n1 keeps no experts itself, it has", nodes=chain)
     lost = FaultSpec("expert-lost", 0, 1.0, 2.0, experts=((0, 1),))
