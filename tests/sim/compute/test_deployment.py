@@ -247,3 +247,22 @@ def test_experts_leave_with_their_last_batch_although_another_merge_is_under_way
     (end_s,) = np.unique(seen["requests"]["t_finish_s"])
     assert forced[4] < end_s < 1.25
     assert category(seen, "experts")[-1] == (pytest.approx(end_s), 0.0)
+
+
+def test_a_batch_that_streams_with_foresight_goes_on_when_a_merge_takes_force() -> None:
+    # memory for the staging of a merge beside three experts; 30 requests touch all eight
+    small = node(
+        memory_bytes=BACKBONE + MERGED + 4 * UNIT + 30 * WORKING, cache="belady", servers=2,
+        batching=Batching(30, 0.0),
+    )  # fmt: skip
+    seen = run(
+        world([small], [timed([0.9] * 30)], duration_s=3.0),
+        script({0: TopK(2), 1: SKEW}),
+        Varied(),
+    )
+    forced_s = seen["decisions"]["t_force_s"][seen["decisions"]["slot"] == 1]
+    log = seen["residency"]
+    evicted_s = log["t_s"][log["event"] == EVICT]
+    (end_s,) = np.unique(seen["requests"]["t_finish_s"])
+    assert forced_s < end_s
+    assert ((forced_s < evicted_s) & (evicted_s < end_s)).any()
