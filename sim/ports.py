@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sim.arrays import BoolArray, FloatArray, IntArray, MaskArray
     from sim.config import NodeSpec, Params, PolicySpec
     from sim.plans import Plan
+    from sim.refusals import Refusal
     from sim.views import FleetView
 
 # --- the model
@@ -113,8 +114,7 @@ class BlockSetup:
     calibration: Calibration
     params: Params
     oracle: Oracle | None = None
-    # True: a slot's reward is one number, the same in every cluster's column (scalar feedback)
-    pooled: bool = False
+    pooled: bool = False  # True: a slot's reward is one number, the same in every column
     # (n,), seconds that fetching and merging all experts takes on each node's hardware
     swap_s: FloatArray | None = None
 
@@ -163,8 +163,7 @@ class DecisionBlock:
     explored: BoolArray  # (n,), True: the choice was not the greedy one
     # (n, V), the router's estimate of the cluster mix, None if it keeps none
     mix: FloatArray | None = None
-    # rows for the tables `tree` and `drift`; the key "table" says which
-    telemetry: Sequence[Mapping[str, float | int | str]] = ()
+    telemetry: Sequence[Mapping[str, float | int | str]] = ()  # rows; key "table": tree or drift
     outbox: Sequence[Message] = ()  # to routers of other nodes, from nodes of this block
 
 
@@ -254,7 +253,6 @@ class Clairvoyant(Protocol):
 
     def foresee(self, next_use: Callable[[ExpertKey], float]) -> None:
         """Take the oracle: how far ahead an expert's next use lies, infinite if there is none."""
-        ...
 
 
 # --- hosts
@@ -339,21 +337,11 @@ class NodeDecision:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Rewards that a host kept from a node's router because they are no rewards."""
-
-    node: int
-    count: int
-    reward: float  # the last of them
-
-
-@dataclass(frozen=True, slots=True)
 class StepReply:
     """Outcomes of the served requests in the same order, decisions by ascending node id."""
 
     correct: BoolArray  # (R,)
     decisions: Sequence[NodeDecision]
-    # rows of `tree` and `drift`, with slot and node
     telemetry: Sequence[Mapping[str, float | int | str]] = ()
     outbox: Sequence[Message] = ()  # by ascending source node
     refused: Sequence[Refusal] = ()  # by ascending node

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sim.ports import Refusal
-
 _MOST_NOTES = 20  # lines that name a node each; the rest of a big fleet shares one
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Rewards that a host kept from a node's router because they are no rewards."""
+
+    node: int
+    count: int
+    reward: float  # the last of them
 
 
 @dataclass(slots=True)

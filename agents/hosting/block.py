@@ -29,10 +29,10 @@ if TYPE_CHECKING:
         Message,
         NewPlan,
         NodeDecision,
-        Refusal,
         Served,
         StepInput,
     )
+    from sim.refusals import Refusal
 
 
 @dataclass(frozen=True, slots=True)

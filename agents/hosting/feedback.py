@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.ports import FeedbackBlock, Refusal
+from sim.ports import FeedbackBlock
+from sim.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -26,7 +26,6 @@ from sim.ports import (
     ModelCard,
     NodeDecision,
     Receipts,
-    Refusal,
     Router,
     StepInput,
 )
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from agents.hosting.model import HostedModel
     from agents.hosting.monitor import Watch
     from sim.arrays import FloatArray, IntArray
+    from sim.refusals import Refusal
     from sim.registry import Registry
 
 Row: TypeAlias = Mapping[str, float | int | str]

@@ -19,7 +19,8 @@ from agents.hosting.shard import Shard
 from sim.arrays import BoolArray, FloatArray, IntArray
 from sim.config import PolicySpec
 from sim.plans import Merged, Single, uniform
-from sim.ports import FeedbackBlock, NewPlan, Refusal, StepInput
+from sim.ports import FeedbackBlock, NewPlan, StepInput
+from sim.refusals import Refusal
 from tests.agents.hosting.tiny import (
     TINY_ROUTERS,
     E,
