@@ -19,7 +19,7 @@ PANELS = {
     "regret": {"cumulative": 25, "where": 1, "parts": 9, "around": 4, "context": 9},
     "memory": {"stack": 4, "footprint": 6},
     "requests": {"tail": 3, "time": 3, "waterfall": 3},
-    "nodes": {"heat": 2, "map": 3},
+    "nodes": {"heat": 2, "map": 3, "faults": 1},
 }
 
 
