@@ -7,7 +7,7 @@ from what the run leaves behind, over fleets with links, batches, full queues an
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,10 +34,16 @@ if TYPE_CHECKING:
     from sim.records import Table, Tables
 
 _FLEETS, _NODES = 12, 6
+_RULES: tuple[dict[str, Any], ...] = (
+    {"batching": Batching(2, 0.01)}, {"batching": Batching()}, {"discipline": "sharing"},
+)  # fmt: skip
 
 
 def _fleet(seed: int) -> World:
-    """Return a ring of nodes that send requests to each other over lossy links, with faults."""
+    """Return a ring of nodes that send requests to each other over lossy links, with faults.
+
+    Seeds take turns at batches, single requests and shared servers, and at FIFO and fair links.
+    """
     links: list[LinkSpec] = []
     for i in range(_NODES):
         there, sharing = (i + 1) % _NODES, "fair" if seed % 2 else "fifo"
@@ -56,9 +62,7 @@ def _fleet(seed: int) -> World:
     )
     return World(
         name="accounts", seed=seed, duration_s=40.0, drain_s=60.0, slot_s=1.0,
-        nodes=tuple(
-            box(i, servers=2, capacity=12.0, batching=Batching(2, 0.01)) for i in range(_NODES)
-        ),
+        nodes=tuple(box(i, servers=2, capacity=12.0, **_RULES[seed % 3]) for i in range(_NODES)),
         links=tuple(links), streams=streams, dispatch=DispatchSpec("random"), faults=faults,
         service=replace(EXPONENTIAL, mean_s=0.08), transport=TransportSpec(3, 0.01),
     )  # fmt: skip
@@ -89,12 +93,14 @@ def little_gap(requests: Table, node: int) -> float:
 def busy_gap(tables: Tables) -> float:
     """Return the relative gap between server seconds by slots and by the batches that ran.
 
-    Only nodes without crashes: a crash keeps the server seconds of what it lost.
+    What shared servers did for a request is its stay without its stall. Only nodes without crashes:
+    a crash keeps the server seconds of what it lost.
     """
     requests, slots = tables["requests"], tables["slots"]
     served = ~np.isnan(requests["t_finish_s"])
     _, first = np.unique(requests["batch"][served], return_index=True)
-    ran = (requests["t_finish_s"] - requests["t_start_s"])[served][first]
+    ran = requests["t_finish_s"] - requests["t_start_s"] - requests["stall_s"]
+    ran = ran[served][first]
     server = requests["server"][served][first]
     by_batch = np.bincount(server, ran, minlength=_NODES)
     by_slot = np.bincount(slots["node"], slots["busy_s"], minlength=_NODES)

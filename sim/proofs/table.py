@@ -15,6 +15,7 @@ from sim.proofs import (
     networks,
     peer,
     queues,
+    reads,
     stations,
     unsteady,
 )
@@ -33,6 +34,7 @@ PROOFS: dict[str, Proof] = {
         *networks.PROOFS,
         *faults.PROOFS,
         *caching.PROOFS,
+        *reads.PROOFS,
         *costs.PROOFS,
         *accounts.PROOFS,
         *stations.PROOFS,

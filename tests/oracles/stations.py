@@ -9,52 +9,22 @@ import numpy as np
 
 from agents.caches import CACHES
 from sim.arrivals.workload import Workload
-from sim.config import Batching, DispatchSpec, FaultSpec, NodeSpec, ServiceSpec, Setup, World
+from sim.config import NodeSpec, World
 from sim.fleet import Fleet
 from sim.parts import Parts
+from sim.proofs import stations
+from sim.proofs.stations import station_world as world
 from sim.proofs.twins.stations import Coming, Down, Fate, Rules
 from sim.records import DROPS, Table
-from tests.sim.worlds import node, parts, queue
+from tests.sim.worlds import parts
 
 
 def workload(coming: Sequence[Coming], **columns: object) -> Workload:
-    n = len(coming)
-    made = {
-        "stream": np.zeros(n, np.int32),
-        "source": np.zeros(n, np.int32),
-        "task": np.full(n, -1, np.int16),
-        "input": np.full(n, -1, np.int32),
-        "t_emit_s": np.array([c.at_s for c in coming], float),
-        "service_s": np.array([c.service_s for c in coming], float),
-        "deadline_s": np.full(n, np.inf),
-        "priority": np.array([c.priority for c in coming], np.int16),
-        "up_bytes": np.zeros(n),
-        "down_bytes": np.zeros(n),
-        "audit": np.ones(n),
-        "patience_s": np.array([c.patience_s for c in coming], float),
-        "expires_s": np.array([c.expires_s for c in coming], float),
-    }
-    return Workload(**{**made, **columns})
+    return replace(stations.workload(coming), **columns)
 
 
-def spec(rules: Rules, number: int = 0, *, sharing: bool = False) -> NodeSpec:
-    setup = None if rules.setup_s is None else Setup(rules.setup_s, rules.keep_s)
-    discipline = "sharing" if sharing else "priority" if rules.by_priority else "fifo"
-    return node(
-        number, servers=rules.servers, capacity=rules.capacity, job_share=rules.job_share,
-        batching=Batching(rules.size, rules.wait_s), discipline=discipline, setup=setup,
-    )  # fmt: skip
-
-
-def world(rules: Rules, outages: Sequence[Down] = (), *, sharing: bool = False) -> World:
-    faults = tuple(
-        FaultSpec("node-crash", 0, o.from_s, o.until_s - o.from_s, work=o.work) for o in outages
-    )
-    return replace(
-        queue(1.0, 1.0, 1000.0), drain_s=1000.0, slot_s=1.5, streams=(), faults=faults,
-        service=ServiceSpec("deterministic", 1.0, each_s=rules.each_s),
-        nodes=(spec(rules, sharing=sharing),), dispatch=DispatchSpec("local"),
-    )  # fmt: skip
+def spec(rules: Rules, number: int = 0) -> NodeSpec:
+    return replace(world(rules).nodes[0], id=number, name=f"node-{number}")
 
 
 def live(world: World, drawn: Workload, dispatcher: type | None = None) -> Fleet:
@@ -69,8 +39,7 @@ def live(world: World, drawn: Workload, dispatcher: type | None = None) -> Fleet
 def engine(
     coming: Sequence[Coming], rules: Rules, outages: Sequence[Down] = (), *, sharing: bool = False
 ) -> Table:
-    fleet = live(world(rules, outages, sharing=sharing), workload(coming))
-    return fleet.recorder.requests(fleet.requests)
+    return stations.engine(world(rules, outages, sharing=sharing), coming, parts())
 
 
 def agree(table: Table, fates: Sequence[Fate], atol: float = 0.0) -> None:

@@ -14,6 +14,7 @@ from sim.parts import Parts
 from sim.proofs import peer
 from sim.proofs.farms import Kind, Size, farm
 from sim.proofs.proof import Lab, Proof, carry_out
+from sim.proofs.verdict import apart
 
 LAB = Lab(Parts(DISPATCHERS.load, CACHES.load))
 needs_ciw = pytest.mark.skipif(not peer.installed(), reason="ciw is not installed")
@@ -55,7 +56,7 @@ def test_a_service_a_billionth_longer_shows() -> None:
     longer = np.where(np.arange(len(table["id"])) == 100, table["service_s"] + 2e-9, 0.0)
     services = np.where(longer > 0.0, longer, table["service_s"])[:, None]
     answer = peer._replayed(world, table, [Desk()], service_s=services)
-    gap = peer._difference(table["t_finish_s"], answer.finish_s[:, 0])
+    gap = apart(table["t_finish_s"], answer.finish_s[:, 0])
     assert 1e-9 < gap < 1e-8
 
 
