@@ -12,6 +12,8 @@ _PURE = {
     "defaultdict", "array", "iter", "count",
 }  # fmt: skip
 
+_PURE_METHODS = {"tolist", "astype", "copy", "get", "items", "keys", "values", "index", "count"}
+
 
 @dataclass
 class _Effects:
@@ -53,6 +55,8 @@ def _pure(call: ast.Call) -> bool:
     func = call.func
     if isinstance(func, ast.Name):
         return func.id in _PURE or func.id[:1].isupper()
+    if isinstance(func, ast.Attribute) and func.attr in _PURE_METHODS:
+        return True
     root: ast.expr = func
     while isinstance(root, ast.Attribute):
         root = root.value

@@ -74,6 +74,8 @@ def test_rewards_are_grouped_by_the_slot_in_which_service_starts() -> None:
     seen = minds.run(world, minds.script())
     slots, table = seen["slots"], seen["requests"]
     assert slots["served"].tolist() == [2, 1, 0]
+    assert (slots["task"] >= 0).tolist() == [True, True, False]
+    assert slots["task"][2] == -1
     right = (table["correct"] == 1).astype(float)
     np.testing.assert_allclose(slots["reward"], [right[:2].mean(), right[2], np.nan])
     assert np.isnan(slots["reward_best"]).tolist() == [False, False, True]

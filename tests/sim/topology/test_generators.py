@@ -104,6 +104,8 @@ def test_bad_arguments_are_refused() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(InputError, match="star: node ids must be distinct"):
         star(1, [1, 2])
+    with pytest.raises(InputError, match="barabasi-albert: node ids must be distinct"):
+        barabasi_albert([0, 1, 1], 1, rng)
     with pytest.raises(InputError, match="expected at least 3 nodes, found 2"):
         ring([0, 1])
     with pytest.raises(InputError, match="branching >= 1, found 0"):

@@ -68,6 +68,12 @@ def test_delay_counts_before_hops() -> None:
     assert Network(links).route(0, 2) == (1, 2)
 
 
+def test_equal_paths_go_by_their_nodes_from_the_source_on() -> None:
+    ends = [(0, 2), (2, 3), (3, 5), (0, 1), (1, 4), (4, 5)]
+    links = [link(i, *pair) for i, pair in enumerate(ends)]
+    assert Network(links).route(0, 5) == (3, 4, 5)  # 0 1 4 5 comes before 0 2 3 5
+
+
 def test_links_are_directed_and_a_node_reaches_itself() -> None:
     network = Network([link(0, 0, 1)])
     assert network.route(1, 0) is None
