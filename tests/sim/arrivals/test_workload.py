@@ -211,6 +211,14 @@ def test_a_stream_may_have_a_service_law_and_patience_of_its_own() -> None:
     assert abs(both[0, 1]) < 4.5 / np.sqrt(mine.sum())
 
 
+def test_patience_has_luck_of_its_own() -> None:
+    one = world(replace(stream(1), patience=SERVICE), service=SERVICE)
+    drawn = draw_workload(replace(one, duration_s=100.0), None)
+    assert len(drawn) > 1500
+    alike = np.corrcoef(drawn.service_s, drawn.patience_s)[0, 1]
+    assert abs(alike) < 4.5 / np.sqrt(len(drawn))
+
+
 def test_late_requests_expire_at_their_deadline_where_streams_drop_them() -> None:
     drawn = draw_workload(world(stream(0), replace(stream(1), late="drop")), POOLS)
     mine = drawn.stream == 1
