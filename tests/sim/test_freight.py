@@ -236,10 +236,18 @@ def test_routers_are_told_what_a_swap_over_links_takes() -> None:
     assert told == pytest.approx({0: ASK_S + 0.1 + L * E + MERGE_S, 1: ALL_S + MERGE_S})
 
 
-def test_a_swap_over_fair_links_is_told_as_it_is() -> None:
-    """Two fair links in a row are filled at once, not one after the other."""
+@pytest.mark.parametrize(
+    ("sharing", "moving_s"),
+    [
+        # two fair links in a row are filled at once: back at the speed of link 1
+        ("fair", ASK_BYTES / MB + L * E / 2),
+        # others one after the other
+        ("fifo", ASK_BYTES / MB * (1 + 1 / 3) + L * E * (1 / 4 + 1 / 2)),
+    ],
+)
+def test_a_swap_over_two_links_is_told_as_it_is(sharing: Any, moving_s: float) -> None:
     ends = [(0, 1), (1, 0), (1, 2), (2, 1)]
-    links = tuple(LinkSpec(i, a, b, 0.1, (i + 1) * MB, "fair") for i, (a, b) in enumerate(ends))
+    links = tuple(LinkSpec(i, a, b, 0.1, (i + 1) * MB, sharing) for i, (a, b) in enumerate(ends))
     nodes = [minds.node(0, experts_from=2), minds.node(1, servers=0), minds.node(2)]
     world = minds.world(
         nodes, [minds.timed([0.5])], links=links, duration_s=40.0, drain_s=60.0, slot_s=20.0
@@ -247,7 +255,7 @@ def test_a_swap_over_fair_links_is_told_as_it_is() -> None:
     _, tables = drive(world, minds.script({1: SKEW}), Only())
     decisions = tables["decisions"]
     row = np.flatnonzero((decisions["slot"] == 1) & (decisions["node"] == 0))[0]
-    took_s = 0.2 + ASK_BYTES / MB + 0.2 + L * E / 2 + MERGE_S  # back at the speed of link 1
+    took_s = 4 * 0.1 + moving_s + MERGE_S
     assert decisions["t_force_s"][row] - 20.0 == pytest.approx(took_s)
     assert full_swap_s(world, TinyModel().card)[0] == pytest.approx(took_s)
 

@@ -165,7 +165,7 @@ def test_the_small_model_itself_is_charged_from_its_card() -> None:
     assert not cost.usage_assumed
     assert cost.usage_note == ""
     assert cost.k_note(2) == ""
-    assert itself(CARD).activation_bytes > 0
+    assert itself(CARD).activation_bytes == 16 * (6 * 48 + 2 * 96) * 4
 
 
 @given(active=st.integers(1, 8))

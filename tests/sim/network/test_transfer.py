@@ -279,3 +279,9 @@ def test_a_lonely_flow_takes_what_a_fifo_transfer_takes() -> None:
         return run(world).tables["requests"]["t_return_s"]
 
     np.testing.assert_allclose(times("fair"), times("fifo"), rtol=1e-12)
+
+
+def test_the_luck_of_messages_is_never_that_of_a_request() -> None:
+    carrier = Carrier(Clock(), Links(()), Network(()))
+    luck = [carrier.number() for _ in range(3)]
+    assert luck == [-1, -2, -3]  # those of requests are 0 or more
