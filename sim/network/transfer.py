@@ -15,6 +15,7 @@ from sim.records import DROPS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sim.arrays import IntArray
     from sim.config import TransportSpec
     from sim.records import Table
     from sim.request import Requests
@@ -205,7 +206,7 @@ class Transfers:
         down_bytes = np.where(np.isnan(table["t_return_s"]), 0.0, table["down_bytes"])
         nodes = int(max(table["source"].max(initial=0), table["server"].max(initial=0))) + 1
         pair = table["source"].astype(np.int64) * nodes + table["server"]
-        pairs, row = np.unique(pair, return_inverse=True)
+        pairs, row = _distinct(pair, nodes * nodes)
         for index, (up, down) in enumerate(
             zip(np.bincount(row, up_bytes), np.bincount(row, down_bytes), strict=True)
         ):
@@ -217,3 +218,20 @@ class Transfers:
         link = self.direct(here, goal) if here != goal and size_bytes > 0.0 else -1
         if link >= 0:
             self.links.total_landed_bytes[link] += size_bytes
+
+
+def _distinct(values: IntArray, limit: int) -> tuple[IntArray, IntArray]:
+    """Return the distinct values, ascending, and the place of each value among them.
+
+    Where values are below a limit that is not much larger than their number, marking them is
+    faster than sorting.
+    """
+    if limit > 4 * len(values) or (len(values) and values.min() < 0):
+        distinct, place = np.unique(values, return_inverse=True)
+        return distinct, place
+    seen = np.zeros(limit, np.bool_)
+    seen[values] = True
+    distinct = np.flatnonzero(seen)
+    places = np.zeros(limit, np.int64)
+    places[distinct] = np.arange(len(distinct))
+    return distinct, places[values]

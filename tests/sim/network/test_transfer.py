@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sim.clock import Clock
 from sim.config import ArrivalSpec, DispatchSpec, FaultSpec, LinkSpec, TransportSpec, World
@@ -15,7 +17,7 @@ from sim.faults import Outage
 from sim.network.carrier import Carrier
 from sim.network.links import LINK_DOWN, LOSS, Links
 from sim.network.luck import uniform
-from sim.network.transfer import NO_ROUTE, Journey, Transfers
+from sim.network.transfer import NO_ROUTE, Journey, Transfers, _distinct
 from sim.proofs.hops import Ends, hop_engine, requests_of
 from sim.proofs.twins.links import Script, Trip
 from sim.records import DROPS, Record
@@ -285,3 +287,13 @@ def test_the_luck_of_messages_is_never_that_of_a_request() -> None:
     carrier = Carrier(Clock(), Links(()), Network(()))
     luck = [carrier.number() for _ in range(3)]
     assert luck == [-1, -2, -3]  # those of requests are 0 or more
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 8), max_size=40))
+def test_distinct_values_are_found_alike_with_and_without_sorting(values: list[int]) -> None:
+    column = np.array(values, np.int64)
+    marked, sorted_ = _distinct(column, 9), _distinct(column, 10_000)
+    for found in (marked, sorted_):
+        assert found[0].tolist() == sorted(set(values))
+        assert found[0][found[1]].tolist() == values
