@@ -26,13 +26,15 @@ PATHS = (
     "tests/golden",
 )
 LONG_PROOFS = (
-    "accounts", "bulk", "che", "erlang-b", "impatience", "md1", "mm1", "mmck", "sharing",
-    "sharing-twin", "station-twin",
+    "accounts", "arrivals", "arrivals-twin", "bulk", "che", "erlang-b", "fair-twin", "impatience",
+    "journey-twin", "md1", "mm1", "mmck", "sharing", "sharing-twin", "station-twin", "tries",
 )  # fmt: skip
 LEFT_OUT = {
     *(f"tests/theory/test_proofs.py::test_proof[{name}]" for name in LONG_PROOFS),
     "tests/theory/test_proofs.py::test_a_wrong_station_is_caught",
     "tests/theory/test_distinct.py",  # mostly the time of real models
+    "tests/theory/test_verdict.py",  # statistics of verdicts, no physics
+    "tests/laws/test_unseen.py",  # monitors of hosts, no physics
     "tests/agents/dispatchers/test_dispatchers.py::test_dispatchers_and_caches_load_no_torch",
     "tests/laws/test_repeat.py::test_hosts_share_nothing_with_the_simulation",
 }
