@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from tests.mutation import fork, install, report, rule, runner, semantic
+from sim.proofs.table import PROOFS
+from tests.mutation import fork, install, report, rule, runner, semantic, suite
 from tests.mutation.operators import OPERATORS, sites
 from tests.mutation.order import matters
 
@@ -232,6 +233,14 @@ def test_children_end_by_themselves_by_signal_or_in_time() -> None:
         "fine": "fine", "loop": fork.TIMEOUT, "sleep": fork.TIMEOUT,
         "raise": f"{fork.DIED}: ValueError('no')",
     }  # fmt: skip
+
+
+def test_what_the_kill_suite_leaves_out_is_there() -> None:
+    assert set(suite.LONG_PROOFS) <= set(PROOFS)
+    for name in (*suite.PATHS, *suite.LEFT_OUT):
+        path, _, test = name.partition("::")
+        assert (rule.ROOT / path).exists(), name
+        assert not test or f"def {test.split('[')[0]}(" in (rule.ROOT / path).read_text(), name
 
 
 def test_every_explanation_is_of_a_mutant_that_there_is() -> None:
