@@ -351,6 +351,10 @@ class ModelSpec:
     clusters: ClusterSpec = ClusterSpec()
 
 
+# auto: `slots` where it can do what the world asks for, else `events`
+Engine: TypeAlias = Literal["events", "slots", "auto"]
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything that is the same for every policy of one seed.
@@ -374,7 +378,9 @@ class World:
     faults: tuple[FaultSpec, ...] = ()
     decision_delay_slots: int = 0
     regret_sample: float = 0.05
-    engine: Literal["events"] = "events"
+    engine: Engine = "events"
+    # most bytes of the table `requests`; a longer one keeps an even sample of its rows
+    rows_bytes: float = math.inf
 
     @property
     def slots(self) -> int:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sim.ports import ExpertKey
-    from sim.request import Requests
+    from sim.request import Columns
 
 Row = tuple[float, ...]
 
@@ -29,6 +29,7 @@ class Recorder:
     def __init__(self, experts: int) -> None:
         self.experts = experts
         self.decisions: list[DecisionRow] = []
+        self._blocks: dict[str, list[Table]] = {}
         self._rows: dict[str, list[Row]] = {
             name: []
             for name in ("slots", "memory", "residency", "links", "faults", "drift", "tree")
@@ -47,6 +48,13 @@ class Recorder:
     def rows(self, table: str, rows: Iterable[Row]) -> None:
         """Append rows to a table, values in schema order."""
         self._rows[table].extend(rows)
+
+    def block(self, table: str, values: Table) -> None:
+        """Append rows to a table as equally long columns, all of the schema's.
+
+        A table gets either rows or blocks, since blocks come first.
+        """
+        self._blocks.setdefault(table, []).append(values)
 
     def named(self, row: Mapping[str, float | int | str]) -> None:
         """Append a row of telemetry that names its table and columns.
@@ -71,16 +79,26 @@ class Recorder:
         """Return the rows of the table `slots` so far."""
         return self._rows["slots"]
 
-    def tables(self, requests: Requests) -> Tables:
+    def tables(self, requests: Columns) -> Tables:
         """Return all tables; the reward columns of `slots` are filled in after the run."""
-        tables = {name: table_of(name, rows, self.experts) for name, rows in self._rows.items()}
+        tables = {name: self._table(name, rows) for name, rows in self._rows.items()}
         tables["decisions"] = table_of(
             "decisions", map(self._decision, range(len(self.decisions))), self.experts
         )
         tables["requests"] = self.requests(requests)
         return tables
 
-    def requests(self, requests: Requests) -> Table:
+    def _table(self, name: str, rows: list[Row]) -> Table:
+        table = table_of(name, rows, self.experts)
+        blocks = self._blocks.get(name)
+        if not blocks:
+            return table
+        return {
+            c.name: np.concatenate([*(b[c.name] for b in blocks), table[c.name]]).astype(dtype(c))
+            for c in columns(name, self.experts)
+        }
+
+    def requests(self, requests: Columns) -> Table:
         """Return the table `requests`."""
         drawn = requests.columns()
         return {c.name: drawn[c.name].astype(dtype(c), copy=False) for c in columns("requests")}

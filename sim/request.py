@@ -6,6 +6,7 @@ until they happen.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from array import array
 from math import nan
 from typing import TYPE_CHECKING
@@ -19,7 +20,88 @@ if TYPE_CHECKING:
     from sim.arrivals.workload import Workload
 
 
-class Requests:
+STAMPS = (
+    ("server", "i4"),
+    ("plan", "i4"),
+    ("t_dispatch_s", "f8"),
+    ("t_enqueue_s", "f8"),
+    ("t_start_s", "f8"),
+    ("t_finish_s", "f8"),
+    ("t_return_s", "f8"),
+    ("stall_s", "f8"),
+    ("service_s", "f8"),
+    ("batch", "i8"),
+    ("batch_size", "i4"),
+    ("drop", "i2"),
+    ("correct", "i1"),
+)
+_TYPE = dict(STAMPS)
+
+
+class Columns(ABC):
+    """The table `requests` while a run is going on.
+
+    Args:
+        workload: Everything fixed at emission.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        self.count = len(workload.t_emit_s)
+        self.workload = workload
+
+    @abstractmethod
+    def stamp(self, name: str) -> AnyArray:
+        """Return one column of stamps, (R,), without copying it."""
+
+    def fill_dispatch(self, choice_s: Sequence[float], choosing: Sequence[int]) -> None:
+        """Stamp when servers were chosen, after a run: it needs no clock.
+
+        Args:
+            choice_s: Time that a choice takes, by source.
+            choosing: Requests whose choice was not done at the end.
+        """
+        chosen_s = self.stamp("t_dispatch_s")
+        chosen_s[:] = self.workload.t_emit_s + np.asarray(choice_s)[self.workload.source]
+        chosen_s[list(choosing)] = nan
+
+    def fill_plain(self, plain: Sequence[bool], first_batch: int) -> None:
+        """Stamp what follows from starts and ends where single requests were served as drawn.
+
+        Args:
+            plain: By server; at such nodes every request is a batch of its own.
+            first_batch: Ids from here on are free; they go by start, ties by request.
+        """
+        start_s, finish_s = self.stamp("t_start_s"), self.stamp("t_finish_s")
+        here = np.append(plain, False)[self.stamp("server")]  # server -1: none
+        started = np.flatnonzero(here & ~np.isnan(start_s))
+        in_order = started[np.argsort(start_s[started], kind="stable")]
+        self.stamp("batch")[in_order] = first_batch + np.arange(len(in_order))
+        self.stamp("batch_size")[started] = 1
+        ended = started[~np.isnan(finish_s[started])]
+        self.stamp("service_s")[ended] = self.workload.service_s[ended]
+        self.stamp("stall_s")[ended] = 0.0
+
+    def columns(self) -> dict[str, AnyArray]:
+        """Return the table `requests` (see sim.records), without copying the stamps."""
+        drawn = self.workload
+        made: dict[str, AnyArray] = {
+            "id": np.arange(self.count, dtype=np.int64),
+            "stream": drawn.stream,
+            "source": drawn.source,
+            "task": drawn.task,
+            "input": drawn.input,
+            "t_emit_s": drawn.t_emit_s,
+            "priority": drawn.priority,
+            "deadline_s": drawn.deadline_s,
+            "up_bytes": drawn.up_bytes,
+            "down_bytes": drawn.down_bytes,
+        }
+        for name, _ in STAMPS:
+            made[name] = self.stamp(name)
+        return made
+
+
+class Requests(Columns):
     """Columns of all requests of a run, (R,) each.
 
     Pre-drawn columns are Python lists because the event loop reads them one by one; stamps are flat
@@ -30,9 +112,8 @@ class Requests:
     """
 
     def __init__(self, workload: Workload) -> None:
-        n = len(workload.t_emit_s)
-        self.count = n
-        self.workload = workload
+        super().__init__(workload)
+        n = self.count
         self.t_emit_s: list[float] = workload.t_emit_s.tolist()
         self.source: list[int] = workload.source.tolist()
         self.input: list[int] = workload.input.tolist()
@@ -56,66 +137,6 @@ class Requests:
         self.drop = array("h", [-1]) * n
         self.correct = array("b", [-1]) * n
 
-    def fill_dispatch(self, choice_s: Sequence[float], choosing: Sequence[int]) -> None:
-        """Stamp when servers were chosen, after a run: it needs no clock.
-
-        Args:
-            choice_s: Time that a choice takes, by source.
-            choosing: Requests whose choice was not done at the end.
-        """
-        chosen_s = np.frombuffer(self.t_dispatch_s, dtype="f8")
-        chosen_s[:] = self.workload.t_emit_s + np.asarray(choice_s)[self.workload.source]
-        chosen_s[list(choosing)] = nan
-
-    def fill_plain(self, plain: Sequence[bool], first_batch: int) -> None:
-        """Stamp what follows from starts and ends where single requests were served as drawn.
-
-        Args:
-            plain: By server; at such nodes every request is a batch of its own.
-            first_batch: Ids from here on are free; they go by start, ties by request.
-        """
-        start_s, finish_s = (np.frombuffer(t, "f8") for t in (self.t_start_s, self.t_finish_s))
-        here = np.append(plain, False)[np.frombuffer(self.server, "i4")]  # server -1: none
-        started = np.flatnonzero(here & ~np.isnan(start_s))
-        in_order = started[np.argsort(start_s[started], kind="stable")]
-        np.frombuffer(self.batch, "i8")[in_order] = first_batch + np.arange(len(in_order))
-        np.frombuffer(self.batch_size, "i4")[started] = 1
-        ended = started[~np.isnan(finish_s[started])]
-        np.frombuffer(self.service_s, "f8")[ended] = self.workload.service_s[ended]
-        np.frombuffer(self.stall_s, "f8")[ended] = 0.0
-
-    def columns(self) -> dict[str, AnyArray]:
-        """Return the table `requests` (see sim.records), without copying the stamps."""
-        drawn = self.workload
-        made: dict[str, AnyArray] = {
-            "id": np.arange(self.count, dtype=np.int64),
-            "stream": drawn.stream,
-            "source": drawn.source,
-            "task": drawn.task,
-            "input": drawn.input,
-            "t_emit_s": drawn.t_emit_s,
-            "priority": drawn.priority,
-            "deadline_s": drawn.deadline_s,
-            "up_bytes": drawn.up_bytes,
-            "down_bytes": drawn.down_bytes,
-        }
-        for name, kind in _STAMPS:
-            made[name] = np.frombuffer(getattr(self, name), dtype=kind)
-        return made
-
-
-_STAMPS = (
-    ("server", "i4"),
-    ("plan", "i4"),
-    ("t_dispatch_s", "f8"),
-    ("t_enqueue_s", "f8"),
-    ("t_start_s", "f8"),
-    ("t_finish_s", "f8"),
-    ("t_return_s", "f8"),
-    ("stall_s", "f8"),
-    ("service_s", "f8"),
-    ("batch", "i8"),
-    ("batch_size", "i4"),
-    ("drop", "i2"),
-    ("correct", "i1"),
-)
+    def stamp(self, name: str) -> AnyArray:
+        """Return one column of stamps, (R,), without copying it."""
+        return np.frombuffer(getattr(self, name), dtype=_TYPE[name])

@@ -109,7 +109,7 @@ def test_no_module_of_the_simulator_is_forgotten() -> None:
     files = {p.stem for p in (rule.ROOT / "sim").glob("*.py")}
     assert files == {*rule.MODULES, *rule.NOT_PHYSICS}
     rooms = {p.name for p in (rule.ROOT / "sim").iterdir() if (p / "__init__.py").exists()}
-    assert rooms == {*rule.ROOMS, "proofs"}
+    assert rooms == {*rule.ROOMS, *rule.TWINS}
 
 
 def test_the_rule_covers_every_function_and_every_operator() -> None:
