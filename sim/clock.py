@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from itertools import chain, islice
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import simpy
@@ -96,6 +97,10 @@ class Clock(simpy.Environment):
             self._now = t_s
             emit(rid, t_s)
         self.alarms += len(times)
+
+    def following(self) -> tuple[float, int, int]:
+        """Return (time, rank, key) of the next alarm; a time of infinity when there is none."""
+        return self._heap[0][:3] if self._heap else (inf, 0, 0)
 
     def pending(self, rank: int) -> list[Any]:
         """Return the payloads of alarms of one rank that are still to come."""

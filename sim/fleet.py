@@ -64,7 +64,7 @@ class Fleet:
         self.carrier = Carrier(self.clock, self.links, self.network)
         self.faults = Faults(self.clock, outages, self, self._note_fault)
         self.transfers = Transfers(
-            self.carrier, self.requests, self, world.transport, steady=_steady(outages)
+            self.carrier, self.requests, self, world.transport, steady=steady(outages)
         )
         nodes = world.nodes
         self.in_system, self.up = [0] * len(nodes), [True] * len(nodes)
@@ -324,6 +324,15 @@ class Fleet:
         link_bytes(self.links, flying_bytes)
         return counts
 
+    def own_s(self, node: int) -> float:
+        """Return the server time that a node's own work took."""
+        return self.stations[node].meters.job_s if node in self.stations else 0.0
+
+    @property
+    def events(self) -> int:
+        """Return how many events happened."""
+        return self.clock.alarms
+
     def _last_stamps(self) -> tuple[tuple[int, list[tuple[int, float]]], list[int]]:
         """Complete the stamps; return what is on its way, and the requests not yet dispatched."""
         requests = self.requests
@@ -339,7 +348,7 @@ class Fleet:
         return flying, choosing
 
 
-def _steady(outages: Sequence[Outage]) -> bool:
+def steady(outages: Sequence[Outage]) -> bool:
     """Tell whether no link ever fails and no request ever moves from one server to another."""
     return not any(o.kind == "link-down" or o.spec.work == "migrate" for o in outages)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sim.compute.floor import Meters
     from sim.network.links import Links
 
-_REL = 1e-9  # rounding of sums in event order
+REL = 1e-9  # rounding of sums in event order
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def stations(ledgers: Sequence[NodeLedger]) -> None:
                 f"L1: node {node}: {meters.arrived} arrived, {meters.finished} finished, "
                 f"{meters.lost} lost, {meters.moved} moved, {len(ledger.present)} present"
             )
-        if meters.most_running > ledger.servers * (1.0 + _REL):
+        if meters.most_running > ledger.servers * (1.0 + REL):
             raise LawViolation(f"L3: node {node} ran {meters.most_running} of {ledger.servers}")
         _close(f"L8 Little: node {node}", meters.area, meters.stays_s + ledger.stays_open_s)
         done_s = meters.job_s + meters.job_lost_s + ledger.open_s
@@ -106,5 +106,5 @@ def link_bytes(links: Links, flying_bytes: Sequence[float]) -> None:
 
 
 def _close(what: str, left: float, right: float) -> None:
-    if abs(left - right) > _REL * max(1.0, abs(left), abs(right)):
+    if abs(left - right) > REL * max(1.0, abs(left), abs(right)):
         raise LawViolation(f"{what}: {left} is not {right}")

@@ -66,11 +66,11 @@ class Pace:
 
     def __init__(self, slowdowns: Iterable[Slowdown] = ()) -> None:
         steps = Steps(1.0, [s for s in slowdowns if s[2] != 1.0], lambda a, b: a * b)
-        self.cuts_s, self._speeds = steps.cuts_s, [1.0 / factor for factor in steps.values]
+        self.cuts_s, self.speeds = steps.cuts_s, [1.0 / factor for factor in steps.values]
 
     def speed(self, t_s: float) -> float:
         """Return the speed from an instant on."""
-        return self._speeds[bisect_right(self.cuts_s, t_s)]
+        return self.speeds[bisect_right(self.cuts_s, t_s)]
 
     def finish(self, start_s: float, work_s: float) -> float:
         """Return when work that takes `work_s` at full speed ends if it starts at `start_s`."""
@@ -78,9 +78,9 @@ class Pace:
         if not cuts_s:
             return start_s + work_s
         for index in range(bisect_right(cuts_s, start_s), len(cuts_s)):
-            done_s = (cuts_s[index] - start_s) * self._speeds[index]
+            done_s = (cuts_s[index] - start_s) * self.speeds[index]
             if done_s >= work_s:
-                return start_s + work_s / self._speeds[index]
+                return start_s + work_s / self.speeds[index]
             work_s -= done_s
             start_s = cuts_s[index]
-        return start_s + work_s / self._speeds[-1]
+        return start_s + work_s / self.speeds[-1]

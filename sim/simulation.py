@@ -9,6 +9,7 @@ import numpy as np
 from sim.arrivals.workload import draw_workload
 from sim.coupling import Shards
 from sim.errors import InputError
+from sim.fast.decide import decide
 from sim.fleet import Fleet
 from sim.records import Record, digest
 from sim.slots import reward_columns
@@ -16,7 +17,9 @@ from sim.slots import reward_columns
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sim.config import PolicySpec, World
+    from sim.arrivals.workload import Workload
+    from sim.config import DispatchSpec, PolicySpec, World
+    from sim.fast.fleet import FastFleet
     from sim.parts import Parts
     from sim.ports import ModelCard
 
@@ -40,7 +43,8 @@ def simulate(world: World, policy: PolicySpec | None, parts: Parts) -> Record:
     _check(world, policy, parts)
     workload = draw_workload(world, parts.card.pool_sizes if parts.card else None)
     dispatch = (policy.dispatch if policy else None) or world.dispatch
-    fleet = Fleet(world, workload, parts, dispatch, policy.cache if policy else None)
+    decision = decide(world, parts, dispatch)
+    fleet = _fleet(decision.engine, world, workload, parts, dispatch, policy)
     fleet.run()
     counts = fleet.audit()
     tables = fleet.recorder.tables(fleet.requests)
@@ -58,7 +62,23 @@ def simulate(world: World, policy: PolicySpec | None, parts: Parts) -> Record:
         slots.update({name: values.astype(slots[name].dtype) for name, values in rewards.items()})
     meta = _meta(world, policy, fleet, counts)
     meta["workload_digest"] = workload.digest
+    meta["engine"] = decision.facts()
     return Record(tables, meta, digest(tables), workload.digest)
+
+
+def _fleet(
+    engine: str,
+    world: World,
+    workload: Workload,
+    parts: Parts,
+    dispatch: DispatchSpec,
+    policy: PolicySpec | None,
+) -> Fleet | FastFleet:
+    if engine == "slots":
+        from sim.fast.fleet import FastFleet
+
+        return FastFleet(world, workload, parts, dispatch)
+    return Fleet(world, workload, parts, dispatch, policy.cache if policy else None)
 
 
 def _check(world: World, policy: PolicySpec | None, parts: Parts) -> None:
@@ -77,7 +97,7 @@ def _clusters(world: World, card: ModelCard | None) -> int:
 
 
 def _meta(
-    world: World, policy: PolicySpec | None, fleet: Fleet, counts: Mapping[str, int]
+    world: World, policy: PolicySpec | None, fleet: Fleet | FastFleet, counts: Mapping[str, int]
 ) -> dict[str, Any]:
     """Return what readers of the tables need to know about the run (JSON-ready)."""
     card, brains = fleet.card, fleet.brains
@@ -104,7 +124,7 @@ def _meta(
                 "id": n.id, "name": n.name, "group": n.group, "hardware": n.hardware.name,
                 "servers": n.servers, "capacity": n.capacity if np.isfinite(n.capacity) else None,
                 "memory_bytes": n.hardware.memory_bytes, "routed": routed[n.id],
-                "own_s": fleet.stations[n.id].meters.job_s if n.id in fleet.stations else 0.0,
+                "own_s": fleet.own_s(n.id),
             }
             for n in world.nodes
         ],
@@ -131,5 +151,5 @@ def _meta(
         "audits": {**brains.audits.counts, "sent_bytes": brains.audits.sent_bytes}
         if brains
         else {},
-        "events": fleet.clock.alarms,
+        "events": fleet.events,
     }  # fmt: skip

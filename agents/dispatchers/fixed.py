@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.errors import InputError, nearest
+from sim.ports import DispatchRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,7 @@ class Local:
     def __init__(self, setup: DispatchSetup) -> None:
         allow("local", setup.params)
         self._nodes = {node.id: node for node in setup.nodes}
+        self.rule = DispatchRule("local")
 
     def choose(self, source: int, view: FleetView) -> int:
         """Return the source.
@@ -115,6 +117,7 @@ class Cloud:
                 f"dispatch cloud: no node with servers in group {group!r}; groups are"
                 f" {', '.join(groups)}; name one with `to` or `group`"
             )
+        self.rule = DispatchRule("first-up", self._members)
 
     def choose(self, source: int, view: FleetView) -> int:
         """Return the group's first node that is up."""
@@ -130,6 +133,7 @@ class RandomChoice:
         allow("random", setup.params)
         self._candidates = require("random", setup.candidates)
         self._count = len(self._candidates)
+        self.rule = DispatchRule("random", self._candidates)
         self._draws = Draws(setup.rng)
 
     def choose(self, source: int, view: FleetView) -> int:
@@ -153,6 +157,7 @@ class RoundRobin:
         allow("round-robin", setup.params)
         self._candidates = require("round-robin", setup.candidates)
         self._next: dict[int, int] = {}
+        self.rule = DispatchRule("round-robin", self._candidates)
 
     def choose(self, source: int, view: FleetView) -> int:
         """Return the source's next candidate that is up."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.dispatchers.fixed import Draws, allow, require
+from sim.ports import DispatchRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,7 @@ class LeastLoaded:
         self._candidates = require("least-loaded", sorted(setup.candidates))
         self._members = dict.fromkeys(self._candidates, True)
         self.flop = 2.0 * len(self._candidates)  # a division and a comparison each
+        self.rule = DispatchRule("least-loaded", self._candidates)
 
     def choose(self, source: int, view: FleetView) -> int:
         """Return the least loaded node that is up."""
@@ -61,6 +63,7 @@ class PowerOfTwo:
     def __init__(self, setup: DispatchSetup) -> None:
         allow("power-of-two", setup.params)
         self._candidates = require("power-of-two", setup.candidates)
+        self.rule = DispatchRule("power-of-two", self._candidates)
         self._draws = Draws(setup.rng)
 
     def choose(self, source: int, view: FleetView) -> int:

@@ -73,13 +73,13 @@ def build_stations(world: World, floor: Floor, outages: Sequence[Outage]) -> dic
     stations: dict[int, Station] = {}
     for node in world.nodes:
         if node.servers:
-            _check(world, node)
+            check(world, node)
             stations[node.id] = _station(world, floor, node, comes_back=node.id in spared)
     return stations
 
 
 def _station(world: World, floor: Floor, node: NodeSpec, *, comes_back: bool) -> Station:
-    if _is_plain(world, node) and not comes_back:
+    if is_plain(world, node) and not comes_back:
         return (ImpatientStation if floor.impatient else PlainStation)(floor, node)
     if node.discipline == "sharing":
         return SharingStation(floor, node)
@@ -91,13 +91,18 @@ def _station(world: World, floor: Floor, node: NodeSpec, *, comes_back: bool) ->
     return station
 
 
-def _is_plain(world: World, node: NodeSpec) -> bool:
+def is_plain(world: World, node: NodeSpec) -> bool:
     """Tell whether the short way (`PlainStation`) does for a node."""
     simple = node.discipline == "fifo" and node.batching.max_size == 1 and node.setup is None
     return world.model is None and simple
 
 
-def _check(world: World, node: NodeSpec) -> None:
+def check(world: World, node: NodeSpec) -> None:
+    """Refuse rules of a node that exclude each other.
+
+    Raises:
+        InputError: It names them.
+    """
     where, setup = f"nodes.{node.id}", node.setup
     if setup is not None and not (setup.time_s >= 0.0 and setup.keep_s >= 0.0):
         raise InputError(f"{where}.setup: expected times >= 0, found {setup}")

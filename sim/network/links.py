@@ -47,7 +47,7 @@ class Links:
         self.delay_s = [s.delay_s for s in specs]
         self.bytes_per_s = [s.bytes_per_s for s in specs]
         self.fair = [s.sharing == "fair" for s in specs]
-        self.weather = _weather(specs, outages)
+        self.weather = weathers_of(specs, outages)
         self.lossy = [w.lossy for w in self.weather]
         self._luck = [
             Streams(seed).integer("loss", i) if x else 0 for i, x in enumerate(self.lossy)
@@ -160,7 +160,7 @@ class Links:
         return rows
 
 
-def _weather(specs: Sequence[LinkSpec], outages: Sequence[Outage]) -> list[Weather]:
+def weathers_of(specs: Sequence[LinkSpec], outages: Sequence[Outage]) -> list[Weather]:
     """Return the weather of each link; those without faults and losses share one."""
     by_link: dict[int, list[Outage]] = {}
     for outage in outages:

@@ -1,0 +1,81 @@
+"""Which engine computes a run, and why: the feature that forces `events` is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from sim.arrivals.emission import expected
+from sim.errors import InputError
+from sim.fast.jit import COMPILED
+from sim.fleet import make_dispatcher
+from sim.ports import Ruled
+
+if TYPE_CHECKING:
+    from sim.config import DispatchSpec, World
+    from sim.parts import Parts
+
+# below, a run ends before kernels are loaded (measured: tests/bench/bench_fleet.py)
+WORTH_REQUESTS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The engine of a run, and in a few words why."""
+
+    engine: Literal["events", "slots"]
+    why: str
+
+    def facts(self) -> dict[str, str]:
+        """Return it JSON-ready, for the meta facts of a run."""
+        return {"name": self.engine, "why": self.why}
+
+
+def decide(world: World, parts: Parts, dispatch: DispatchSpec) -> Decision:
+    """Choose the engine that a world asks for.
+
+    Raises:
+        InputError: It asks for `slots`, which cannot do what else it asks for.
+    """
+    if world.engine == "events":
+        return Decision("events", "asked for")
+    obstacle = forces_events(world, parts, dispatch)
+    if world.engine == "slots":
+        if obstacle:
+            raise InputError(
+                f"engine: slots cannot do {obstacle}; choose auto or events, or leave that out"
+            )
+        return Decision("slots", "asked for")
+    if obstacle:
+        return Decision("events", f"only events can do {obstacle}")
+    if not COMPILED:
+        return Decision("events", "kernels are not compiled here, so slots would be slower")
+    number = requests(world)
+    if number < WORTH_REQUESTS:
+        return Decision(
+            "events",
+            f"about {number:,.0f} requests are too few for slots to pay (from {WORTH_REQUESTS:,})",
+        )
+    return Decision("slots", f"nothing needs events, and there are about {number:,.0f} requests")
+
+
+def requests(world: World) -> float:
+    """Return how many requests a world is expected to emit."""
+    return sum(expected(stream.arrivals, 0.0, world.duration_s) for stream in world.streams)
+
+
+def forces_events(world: World, parts: Parts, dispatch: DispatchSpec) -> str:
+    """Return the feature that only `events` can do, "" if there is none."""
+    if world.model is not None:
+        return "a model (model: its plans and caches change inside slots)"
+    for link in world.links:
+        if link.sharing == "fair":
+            return f"fair links (links.{link.id}.sharing)"
+        if link.loss > 0.0:
+            return f"lossy links (links.{link.id}.loss)"
+    for index, fault in enumerate(world.faults):
+        if fault.kind == "link-lossy":
+            return f"links that become lossy (faults.{index})"
+    if not isinstance(make_dispatcher(world, dispatch, parts), Ruled):
+        return f"a dispatcher without a rule (dispatch: {dispatch.kind})"
+    return ""
