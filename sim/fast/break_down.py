@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sim.clock import END
 from sim.compute.floor import NODE_DOWN
+from sim.fast.access import Run, batch_at, event_at, line_at, node_at, req
 from sim.fast.heap import at, item_of, order_of
 from sim.fast.jit import jit
 from sim.fast.layout import BATCH_DONE, DONE, KIND_BITS, PLAIN, SHARING
@@ -15,8 +16,7 @@ from sim.fast.serve import busy, count, depart_from, take_server, wake, watch
 from sim.fast.share import attain, clear_inside, set_alarm, shared_busy
 
 if TYPE_CHECKING:
-    from sim.arrays import IntArray
-    from sim.fast.layout import State
+    from sim.arrays import AnyArray, IntArray
 
 DROP, KEEP, RESUME, MIGRATE = range(4)
 
@@ -25,64 +25,64 @@ DROP, KEEP, RESUME, MIGRATE = range(4)
 
 
 @jit
-def served_here(s: State, node: int, out: IntArray) -> int:
+def served_here(s: Run, node: int, out: IntArray) -> int:
     """List the requests being served, in order of their starts; return how many."""
-    kind = s.nodes[node]["kind"]
+    kind = node_at(s, node)["kind"]
     if kind == PLAIN:
         return _in_plain_service(s, node, out)
     found = 0
     if kind == SHARING:
-        rid = s.nodes[node]["inside_head"]
+        rid = node_at(s, node)["inside_head"]
         while rid >= 0:
             out[found] = rid
             found += 1
-            rid = s.ties.after[rid]
+            rid = req(s, rid)["after"]
         return found
     slot = next_batch(s, node, -1)
     while slot >= 0:
-        rid = s.batches[slot]["first"]
+        rid = batch_at(s, slot)["first"]
         while rid >= 0:
             out[found] = rid
             found += 1
-            rid = s.ties.mate[rid]
-        slot = next_batch(s, node, s.batches[slot]["id"])
+            rid = req(s, rid)["mate"]
+        slot = next_batch(s, node, batch_at(s, slot)["id"])
     return found
 
 
 @jit
-def _in_plain_service(s: State, node: int, out: IntArray) -> int:
+def _in_plain_service(s: Run, node: int, out: IntArray) -> int:
     """List by pending ends: a plain station keeps no list (nobody asks for its order)."""
     found = 0
-    for i in range(s.run[0]["heap"]):
-        item = s.heap.item[i]
+    for i in range(s["pending"]):
+        item = event_at(s, i)["item"]
         rid = item >> KIND_BITS
-        if (item & ((1 << KIND_BITS) - 1)) == DONE and s.ties.serving[rid] == node:
+        if (item & ((1 << KIND_BITS) - 1)) == DONE and req(s, rid)["serving"] == node:
             out[found] = rid
             found += 1
     return found
 
 
 @jit
-def next_batch(s: State, node: int, after: int) -> int:
+def next_batch(s: Run, node: int, after: int) -> int:
     """Return the place of the running batch with the least id above one, -1: there is none."""
-    first, best = s.nodes[node]["first_batch"], -1
-    for slot in range(first, first + s.nodes[node]["all_servers"]):
-        batch = s.batches[slot]
+    first, best = node_at(s, node)["first_batch"], -1
+    for slot in range(first, first + node_at(s, node)["all_servers"]):
+        batch = batch_at(s, slot)
         runs = batch["live"] and batch["id"] > after
-        if runs and (best < 0 or batch["id"] < s.batches[best]["id"]):
+        if runs and (best < 0 or batch["id"] < batch_at(s, best)["id"]):
             best = slot
     return best
 
 
 @jit
-def waiting_here(s: State, node: int, out: IntArray, found: int) -> int:
+def waiting_here(s: Run, node: int, out: IntArray, found: int) -> int:
     """List those who wait behind what is listed, in the order of their turns; return how many."""
-    for rank in range(s.lines.head.shape[1]):
-        rid = s.lines.head[node, rank]
+    for rank in range(s["classes"]):
+        rid = line_at(s, node * s["classes"] + rank)["head"]
         while rid >= 0:
             out[found] = rid
             found += 1
-            rid = s.ties.after[rid]
+            rid = req(s, rid)["after"]
     return found
 
 
@@ -90,11 +90,11 @@ def waiting_here(s: State, node: int, out: IntArray, found: int) -> int:
 
 
 @jit
-def crash(s: State, node: int, now_s: float, work: int, out: IntArray) -> int:
+def crash(run: AnyArray, node: int, now_s: float, work: int, out: IntArray) -> int:
     """Go down.
 
     Args:
-        s: The state.
+        run: The record of the run, (1,).
         node: The node.
         now_s: Time.
         work: What happens to the requests.
@@ -103,7 +103,8 @@ def crash(s: State, node: int, now_s: float, work: int, out: IntArray) -> int:
     Returns:
         How many left to be dispatched anew; they are in `out`.
     """
-    n = s.nodes[node]
+    s = run[0]
+    n = node_at(s, node)
     _go_down(s, node, now_s)
     n["open"] = 1 if work in (KEEP, RESUME) else 0
     if work == RESUME:
@@ -127,13 +128,13 @@ def crash(s: State, node: int, now_s: float, work: int, out: IntArray) -> int:
         depart_from(s, node, out[i], now_s)
     _unstamp(s, out, gone)
     for i in range(gone):
-        s.marks.t_enqueue_s[out[i]] = s.run[0]["nan"]
+        req(s, out[i])["t_enqueue_s"] = s["nan"]
     return gone
 
 
 @jit
-def _go_down(s: State, node: int, now_s: float) -> None:
-    n = s.nodes[node]
+def _go_down(s: Run, node: int, now_s: float) -> None:
+    n = node_at(s, node)
     if n["kind"] == SHARING:
         attain(s, node, now_s)
         n["alarm"] += 1
@@ -146,39 +147,41 @@ def _go_down(s: State, node: int, now_s: float) -> None:
 
 
 @jit
-def _stop_serving(s: State, node: int, ids: IntArray, served: int) -> None:
-    n = s.nodes[node]
+def _stop_serving(s: Run, node: int, ids: IntArray, served: int) -> None:
+    n = node_at(s, node)
     if n["kind"] == SHARING:
         clear_inside(s, node)
         return
     for i in range(served):
-        s.ties.serving[ids[i]] = -1
+        req(s, ids[i])["serving"] = -1
     if n["kind"] != PLAIN:
         for slot in range(n["first_batch"], n["first_batch"] + n["all_servers"]):
-            s.batches[slot]["live"] = 0
+            batch_at(s, slot)["live"] = 0
 
 
 @jit
-def _unstamp(s: State, ids: IntArray, number: int) -> None:
+def _unstamp(s: Run, ids: IntArray, number: int) -> None:
     for i in range(number):
-        s.marks.t_start_s[ids[i]] = s.run[0]["nan"]
-        s.marks.batch[ids[i]], s.marks.batch_size[ids[i]] = -1, 0
+        req(s, ids[i])["t_start_s"] = s["nan"]
+        req(s, ids[i])["batch"], req(s, ids[i])["batch_size"] = -1, 0
 
 
 @jit
-def _clear_queue(s: State, node: int) -> None:
-    for rank in range(s.lines.head.shape[1]):
-        rid = s.lines.head[node, rank]
+def _clear_queue(s: Run, node: int) -> None:
+    for rank in range(s["classes"]):
+        rid = line_at(s, node * s["classes"] + rank)["head"]
         while rid >= 0:
-            s.ties.where[rid] = -1
-            rid = s.ties.after[rid]
-        s.lines.head[node, rank] = s.lines.tail[node, rank] = -1
-    s.nodes[node]["waiting"] = 0
+            req(s, rid)["where"] = -1
+            rid = req(s, rid)["after"]
+        line_at(s, node * s["classes"] + rank)["head"] = line_at(s, node * s["classes"] + rank)[
+            "tail"
+        ] = -1
+    node_at(s, node)["waiting"] = 0
 
 
 @jit
-def _drop_all(s: State, node: int, ids: IntArray, gone: int, now_s: float) -> None:
-    n = s.nodes[node]
+def _drop_all(s: Run, node: int, ids: IntArray, gone: int, now_s: float) -> None:
+    n = node_at(s, node)
     ids[:gone].sort()
     n["lost"] += gone
     for i in range(gone):
@@ -191,9 +194,10 @@ def _drop_all(s: State, node: int, ids: IntArray, gone: int, now_s: float) -> No
 
 
 @jit
-def restart(s: State, node: int, now_s: float) -> None:
+def restart(run: AnyArray, node: int, now_s: float) -> None:
     """Come back, with the requests that the crash has left here."""
-    n = s.nodes[node]
+    s = run[0]
+    n = node_at(s, node)
     settle_busy(s, node, now_s)
     n["up"] = n["open"] = 1
     n["up_s"] = now_s
@@ -208,12 +212,12 @@ def restart(s: State, node: int, now_s: float) -> None:
 
 
 @jit
-def _go_on(s: State, node: int, now_s: float) -> None:
+def _go_on(s: Run, node: int, now_s: float) -> None:
     """Resume what ran: ends that were set before are void."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     slot = next_batch(s, node, -1)
     while slot >= 0:
-        batch = s.batches[slot]
+        batch = batch_at(s, slot)
         batch["stall_s"] += now_s - n["down_s"]
         batch["due_s"] = now_s + (batch["due_s"] - n["down_s"])
         take_server(s, node, now_s)
@@ -226,19 +230,20 @@ def _go_on(s: State, node: int, now_s: float) -> None:
 
 
 @jit
-def settle_busy(s: State, node: int, now_s: float) -> None:
+def settle_busy(s: Run, node: int, now_s: float) -> None:
     """Bring the integral of busy servers up to now."""
-    if s.nodes[node]["kind"] == SHARING:
+    if node_at(s, node)["kind"] == SHARING:
         shared_busy(s, node, now_s)
     else:
         busy(s, node, now_s)
 
 
 @jit
-def settle_all(s: State, now_s: float) -> None:
+def settle_all(run: AnyArray, now_s: float) -> None:
     """Bring the integrals of all nodes with servers up to now."""
-    for node in range(s.nodes.shape[0]):
-        n = s.nodes[node]
+    s = run[0]
+    for node in range(s["nodes_count"]):
+        n = node_at(s, node)
         if n["kind"] == 0:
             continue
         count(s, node, n["in_system"], now_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.clock import EMIT
+from sim.fast.access import Run, event_at, node_at, req
 from sim.fast.heap import at, drop_first, item_of, order_of
 from sim.fast.jit import jit
 from sim.fast.layout import (
@@ -22,6 +23,7 @@ from sim.fast.layout import (
     GROW,
     HOP,
     KIND_BITS,
+    MORE,
     PLAIN,
     REACHED,
     RETRY,
@@ -45,108 +47,106 @@ from sim.fast.serve import (
 from sim.fast.share import admit_all, shared_done, shared_enqueue
 
 if TYPE_CHECKING:
-    from sim.arrays import IntArray
-    from sim.fast.layout import State
+    from sim.arrays import AnyArray, IntArray
 
 _KIND = (1 << KIND_BITS) - 1
 
 
 @jit
-def advance(s: State, until_s: float, until_order: int) -> int:
+def advance(run: AnyArray, until_s: float, until_order: int) -> int:  # noqa: PLR0911
     """Let time pass up to an instant, but not beyond the end of the run.
 
     Args:
-        s: The state.
+        run: The record of the run, (1,).
         until_s: Everything before (until_s, until_order) happens.
         until_order: Rank and key.
 
     Returns:
         REACHED, or what must be done before calling again: GROW the heap, find a ROUTE, DRAW
-        numbers; BROKEN names a node with more running than servers.
+        numbers, load MORE emissions; BROKEN names a node with more running than servers.
     """
-    run = s.run[0]
+    s = run[0]
     while True:
-        if run["unrouted"] >= 0:
+        if s["unrouted"] >= 0:
             return ROUTE
-        if run["broken"] >= 0:
+        if s["broken"] >= 0:
             return BROKEN
-        if run["heap"] + _room(s) > s.heap.t_s.shape[0]:
+        if s["pending"] + _room(s) > s["heap_count"]:
             return GROW
+        if s["more"] and s["next"] >= s["emitted"]:
+            return MORE
         emits = _emission_first(s)
         if emits:
-            rid = run["next"]
-            t_s, order = s.asked.t_emit_s[rid], order_of(EMIT, rid)
-        elif run["heap"] > 0:
-            t_s, order = s.heap.t_s[0], s.heap.order[0]
+            rid = s["next"]
+            t_s, order = req(s, rid)["t_emit_s"], order_of(EMIT, rid)
+        elif s["pending"] > 0:
+            t_s, order = event_at(s, 0)["t_s"], event_at(s, 0)["order"]
         else:
             return REACHED
-        if t_s > run["stop_s"] or not (t_s < until_s or (t_s == until_s and order < until_order)):
+        if t_s > s["stop_s"] or not (t_s < until_s or (t_s == until_s and order < until_order)):
             return REACHED
         if emits:
-            if run["draw"] + MOST_DRAWS > s.choice.draws.shape[0]:
+            if s["draw"] + MOST_DRAWS > s["draws_count"]:
                 return DRAWS
-            run["now_s"] = t_s
+            s["now_s"] = t_s
             _emit(s, rid, t_s, until_s, until_order)
         else:
-            run["now_s"] = t_s
-            item, aux = s.heap.item[0], s.heap.aux[0]
+            s["now_s"] = t_s
+            item, aux = event_at(s, 0)["item"], event_at(s, 0)["aux"]
             drop_first(s)
             _happen(s, item & _KIND, item >> KIND_BITS, aux, t_s)
 
 
 @jit
-def _room(s: State) -> int:
+def _room(s: Run) -> int:
     """Return how many events the next one may bring about."""
-    run = s.run[0]
-    if run["heap"] > 0 and (s.heap.item[0] & _KIND) == CHECK:
-        return int(run["room"] + s.nodes[s.heap.item[0] >> KIND_BITS]["waiting"])
-    return int(run["room"])
+    if s["pending"] > 0 and (event_at(s, 0)["item"] & _KIND) == CHECK:
+        return int(s["room"] + node_at(s, event_at(s, 0)["item"] >> KIND_BITS)["waiting"])
+    return int(s["room"])
 
 
 @jit
-def _emission_first(s: State) -> bool:
-    run = s.run[0]
-    rid = run["next"]
-    if rid >= run["emitted"]:
+def _emission_first(s: Run) -> bool:
+    rid = s["next"]
+    if rid >= s["emitted"]:
         return False
-    if run["heap"] == 0:
+    if s["pending"] == 0:
         return True
-    t_s, first_s = s.asked.t_emit_s[rid], s.heap.t_s[0]
-    return bool(t_s < first_s or (t_s == first_s and order_of(EMIT, rid) < s.heap.order[0]))
+    t_s, first_s = req(s, rid)["t_emit_s"], event_at(s, 0)["t_s"]
+    return bool(t_s < first_s or (t_s == first_s and order_of(EMIT, rid) < event_at(s, 0)["order"]))
 
 
 @jit
-def _emit(s: State, rid: int, now_s: float, until_s: float, until_order: int) -> None:
+def _emit(s: Run, rid: int, now_s: float, until_s: float, until_order: int) -> None:
     """Choose a server; if nothing happens while that takes its time, send at once."""
-    run = s.run[0]
-    run["next"] = rid + 1
-    source = int(s.asked.source[rid])
-    s.marks.server[rid] = pick(s, source)
-    sent_s, order = now_s + s.nodes[source]["choice_s"], order_of(EMIT, rid)
+    s["next"] = rid + 1
+    source = req(s, rid)["source"]
+    req(s, rid)["server"] = pick(s, source)
+    sent_s, order = now_s + node_at(s, source)["choice_s"], order_of(EMIT, rid)
     if sent_s == now_s or _idle_before(s, sent_s, order, until_s, until_order):
-        run["now_s"] = sent_s
+        s["now_s"] = sent_s
         send_up(s, rid, source, sent_s)
     else:
         at(s, sent_s, order, item_of(SENT, rid), 0)
 
 
 @jit
-def _idle_before(s: State, t_s: float, order: int, until_s: float, until_order: int) -> bool:
-    run, heap = s.run[0], s.heap
-    following = run["next"]
-    if following >= run["emitted"] or t_s > s.asked.t_emit_s[following]:
+def _idle_before(s: Run, t_s: float, order: int, until_s: float, until_order: int) -> bool:
+    following = s["next"]
+    if following >= s["emitted"] or t_s > req(s, following)["t_emit_s"]:
         return False
     if not (t_s < until_s or (t_s == until_s and order < until_order)):
         return False
-    if run["heap"] == 0:
+    if s["pending"] == 0:
         return True
-    return bool(t_s < heap.t_s[0] or (t_s == heap.t_s[0] and order < heap.order[0]))
+    first = event_at(s, 0)
+    return bool(t_s < first["t_s"] or (t_s == first["t_s"] and order < first["order"]))
 
 
 @jit
-def send_up(s: State, rid: int, here: int, now_s: float) -> None:
+def send_up(s: Run, rid: int, here: int, now_s: float) -> None:
     """Send a request from a node to its server."""
-    server = int(s.marks.server[rid])
+    server = req(s, rid)["server"]
     if here == server:
         enter(s, server, rid, now_s)
         return
@@ -155,9 +155,9 @@ def send_up(s: State, rid: int, here: int, now_s: float) -> None:
 
 
 @jit
-def enter(s: State, node: int, rid: int, now_s: float) -> None:
+def enter(s: Run, node: int, rid: int, now_s: float) -> None:
     """Knock at a station's door."""
-    kind = s.nodes[node]["kind"]
+    kind = node_at(s, node)["kind"]
     if kind == PLAIN:
         plain_enqueue(s, node, rid, now_s)
     elif kind == SHARING:
@@ -167,17 +167,18 @@ def enter(s: State, node: int, rid: int, now_s: float) -> None:
 
 
 @jit
-def dispatch_anew(s: State, ids: IntArray, here: int, now_s: float) -> None:
+def dispatch_anew(run: AnyArray, ids: IntArray, here: int, now_s: float) -> None:
     """Send requests on from a node that crashed."""
+    s = run[0]
     for i in range(ids.shape[0]):
-        s.marks.server[ids[i]] = pick(s, here)
+        req(s, ids[i])["server"] = pick(s, here)
         send_up(s, ids[i], here, now_s)
 
 
 @jit
-def _happen(s: State, kind: int, what: int, aux: int, now_s: float) -> None:
+def _happen(s: Run, kind: int, what: int, aux: int, now_s: float) -> None:
     if kind == DOOR:
-        enter(s, int(s.marks.server[what]), what, now_s)
+        enter(s, req(s, what)["server"], what, now_s)
     elif kind == DONE:
         plain_done(s, what, now_s)
     elif kind == BATCH_DONE:
@@ -189,7 +190,7 @@ def _happen(s: State, kind: int, what: int, aux: int, now_s: float) -> None:
     elif kind == HOP:
         _landed(s, what, now_s)
     elif kind == SENT:
-        send_up(s, what, int(s.asked.source[what]), now_s)
+        send_up(s, what, req(s, what)["source"], now_s)
     elif kind == GIVE_UP:
         give_up(s, what, aux, now_s)
     elif kind == WARMED:
@@ -199,9 +200,9 @@ def _happen(s: State, kind: int, what: int, aux: int, now_s: float) -> None:
 
 
 @jit
-def _check(s: State, node: int, now_s: float) -> None:
-    n = s.nodes[node]
-    n["check_s"] = s.run[0]["nan"]
+def _check(s: Run, node: int, now_s: float) -> None:
+    n = node_at(s, node)
+    n["check_s"] = s["nan"]
     if n["up"]:
         if n["kind"] == SHARING:
             admit_all(s, node, now_s)
@@ -210,13 +211,12 @@ def _check(s: State, node: int, now_s: float) -> None:
 
 
 @jit
-def _landed(s: State, rid: int, now_s: float) -> None:
+def _landed(s: Run, rid: int, now_s: float) -> None:
     if not land(s, rid, now_s):
         return
-    ties = s.ties
-    if ties.here[rid] != ties.goal[rid]:
+    if req(s, rid)["here"] != req(s, rid)["goal"]:
         depart(s, rid, now_s)
-    elif ties.upward[rid]:
-        enter(s, ties.goal[rid], rid, now_s)
+    elif req(s, rid)["upward"]:
+        enter(s, req(s, rid)["goal"], rid, now_s)
     else:
         returned(s, rid, now_s)

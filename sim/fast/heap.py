@@ -5,53 +5,47 @@ Events that agree in all three have the same effect or none, so nothing depends 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from sim.fast.access import Run, event_at
 from sim.fast.jit import jit
 from sim.fast.layout import KIND_BITS
 
-if TYPE_CHECKING:
-    from sim.fast.layout import State
-
-_RANK, _KEY = 1 << 48, 1 << 47
+RANK, KEY = 1 << 48, 1 << 47
 
 
 @jit
 def order_of(rank: int, key: int) -> int:
     """Pack rank and key (which may be negative) into one number of the same order."""
-    return rank * _RANK + key + _KEY
+    return rank * RANK + key + KEY
 
 
 @jit
-def at(s: State, t_s: float, order: int, item: int, aux: int) -> None:
+def at(s: Run, t_s: float, order: int, item: int, aux: int) -> None:
     """Add an event; there is room for it."""
-    heap, run = s.heap, s.run[0]
-    place = run["heap"]
-    run["heap"] = place + 1
-    run["events"] += 1
+    place = s["pending"]
+    s["pending"] = place + 1
+    s["events"] += 1
     while place > 0:
         above = (place - 1) >> 1
-        above_s = heap.t_s[above]
-        if above_s < t_s or (above_s == t_s and heap.order[above] <= order):
+        above_s = event_at(s, above)["t_s"]
+        if above_s < t_s or (above_s == t_s and event_at(s, above)["order"] <= order):
             break
-        heap.t_s[place] = above_s
-        heap.order[place] = heap.order[above]
-        heap.item[place] = heap.item[above]
-        heap.aux[place] = heap.aux[above]
+        event_at(s, place)["t_s"] = above_s
+        event_at(s, place)["order"] = event_at(s, above)["order"]
+        event_at(s, place)["item"] = event_at(s, above)["item"]
+        event_at(s, place)["aux"] = event_at(s, above)["aux"]
         place = above
-    heap.t_s[place] = t_s
-    heap.order[place] = order
-    heap.item[place] = item
-    heap.aux[place] = aux
+    event_at(s, place)["t_s"] = t_s
+    event_at(s, place)["order"] = order
+    event_at(s, place)["item"] = item
+    event_at(s, place)["aux"] = aux
 
 
 @jit
-def drop_first(s: State) -> None:
+def drop_first(s: Run) -> None:
     """Remove the first event: the last one takes its place and sinks."""
-    heap, run = s.heap, s.run[0]
-    size = run["heap"] - 1
-    run["heap"] = size
-    t_s, order = heap.t_s[size], heap.order[size]
+    size = s["pending"] - 1
+    s["pending"] = size
+    t_s, order = event_at(s, size)["t_s"], event_at(s, size)["order"]
     place = 0
     while True:
         below = 2 * place + 1
@@ -60,26 +54,25 @@ def drop_first(s: State) -> None:
         other = below + 1
         if other < size and _before(s, other, below):
             below = other
-        below_s = heap.t_s[below]
-        if t_s < below_s or (t_s == below_s and order <= heap.order[below]):
+        below_s = event_at(s, below)["t_s"]
+        if t_s < below_s or (t_s == below_s and order <= event_at(s, below)["order"]):
             break
-        heap.t_s[place] = below_s
-        heap.order[place] = heap.order[below]
-        heap.item[place] = heap.item[below]
-        heap.aux[place] = heap.aux[below]
+        event_at(s, place)["t_s"] = below_s
+        event_at(s, place)["order"] = event_at(s, below)["order"]
+        event_at(s, place)["item"] = event_at(s, below)["item"]
+        event_at(s, place)["aux"] = event_at(s, below)["aux"]
         place = below
-    heap.t_s[place] = t_s
-    heap.order[place] = order
-    heap.item[place] = heap.item[size]
-    heap.aux[place] = heap.aux[size]
+    event_at(s, place)["t_s"] = t_s
+    event_at(s, place)["order"] = order
+    event_at(s, place)["item"] = event_at(s, size)["item"]
+    event_at(s, place)["aux"] = event_at(s, size)["aux"]
 
 
 @jit
-def _before(s: State, one: int, other: int) -> bool:
-    heap = s.heap
-    if heap.t_s[one] != heap.t_s[other]:
-        return bool(heap.t_s[one] < heap.t_s[other])
-    return bool(heap.order[one] < heap.order[other])
+def _before(s: Run, one: int, other: int) -> bool:
+    if event_at(s, one)["t_s"] != event_at(s, other)["t_s"]:
+        return bool(event_at(s, one)["t_s"] < event_at(s, other)["t_s"])
+    return bool(event_at(s, one)["order"] < event_at(s, other)["order"])
 
 
 @jit

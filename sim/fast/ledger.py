@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sim.errors import LawViolation
+from sim.fast.access import Run, batch_at, event_at, line_at, node_at, req, route_in
 from sim.fast.jit import jit
 from sim.fast.layout import DONE, DOOR, FORWARDS, HOP, KIND_BITS, RETRY, SENT, SHARING
 from sim.fast.move import route_at
@@ -15,8 +16,7 @@ from sim.network.transfer import NO_ROUTE
 
 if TYPE_CHECKING:
     from sim.arrays import AnyArray, FloatArray, IntArray
-    from sim.fast.layout import State
-    from sim.records import Table
+    from sim.fast.state import State
 
 _KIND = (1 << KIND_BITS) - 1
 
@@ -25,49 +25,52 @@ _KIND = (1 << KIND_BITS) - 1
 
 
 @jit
-def walk(s: State, now_s: float, due: IntArray, present: IntArray, open_s: FloatArray) -> None:
+def walk(run: AnyArray, now_s: float, due: IntArray, present: IntArray, open_s: FloatArray) -> None:
     """Count who is present at nodes that are due, and how long they have been there so far.
 
     Args:
-        s: The state.
+        run: The record of the run, (1,).
         now_s: Time.
         due: By node, 1: walk there.
         present: By node, zeros; requests found there.
         open_s: By node, zeros; their stays so far.
     """
-    enqueue_s = s.marks.t_enqueue_s
-    for i in range(s.run[0]["heap"]):  # who is being served at plain stations
-        rid = s.heap.item[i] >> KIND_BITS
-        if (s.heap.item[i] & _KIND) == DONE:
-            node = s.ties.serving[rid]
+    s = run[0]
+    for i in range(s["pending"]):  # who is being served at plain stations
+        item = event_at(s, i)["item"]
+        if (item & _KIND) == DONE:
+            node = req(s, item >> KIND_BITS)["serving"]
             if node >= 0 and due[node]:
-                present[node] += 1
-                open_s[node] += now_s - enqueue_s[rid]
-    for slot in range(s.batches.shape[0]):
-        batch = s.batches[slot]
-        node = batch["node"]
-        if batch["live"] and due[node]:
+                _see(s, item >> KIND_BITS, node, now_s, present, open_s)
+    for slot in range(s["batches_count"]):
+        batch = batch_at(s, slot)
+        if batch["live"] and due[batch["node"]]:
             rid = batch["first"]
             while rid >= 0:
-                present[node] += 1
-                open_s[node] += now_s - enqueue_s[rid]
-                rid = s.ties.mate[rid]
-    for node in range(s.nodes.shape[0]):
+                _see(s, rid, batch["node"], now_s, present, open_s)
+                rid = req(s, rid)["mate"]
+    for node in range(s["nodes_count"]):
         if due[node]:
-            if s.nodes[node]["kind"] == SHARING:
-                _walk_chain(s, s.nodes[node]["inside_head"], node, now_s, present, open_s)
-            for rank in range(s.lines.head.shape[1]):
-                _walk_chain(s, s.lines.head[node, rank], node, now_s, present, open_s)
+            if node_at(s, node)["kind"] == SHARING:
+                _walk_chain(s, node_at(s, node)["inside_head"], node, now_s, present, open_s)
+            for rank in range(s["classes"]):
+                first = line_at(s, node * s["classes"] + rank)["head"]
+                _walk_chain(s, first, node, now_s, present, open_s)
+
+
+@jit
+def _see(s: Run, rid: int, node: int, now_s: float, present: IntArray, open_s: FloatArray) -> None:
+    present[node] += 1
+    open_s[node] += now_s - req(s, rid)["t_enqueue_s"]
 
 
 @jit
 def _walk_chain(
-    s: State, rid: int, node: int, now_s: float, present: IntArray, open_s: FloatArray
+    s: Run, rid: int, node: int, now_s: float, present: IntArray, open_s: FloatArray
 ) -> None:
     while rid >= 0:
-        present[node] += 1
-        open_s[node] += now_s - s.marks.t_enqueue_s[rid]
-        rid = s.ties.after[rid]
+        _see(s, rid, node, now_s, present, open_s)
+        rid = req(s, rid)["after"]
 
 
 class NodeAudit:
@@ -83,17 +86,17 @@ class NodeAudit:
     def __init__(self, nodes: int) -> None:
         self._checked = np.zeros(nodes, np.int64)
 
-    def check(self, s: State, now_s: float, *, every: bool) -> int:
+    def check(self, state: State, now_s: float, *, every: bool) -> int:
         """Check the nodes that are due, or every one; return how many requests are present.
 
         Raises:
             LawViolation: A law is broken.
         """
-        nodes = s.nodes
+        nodes = state.nodes
         due = (nodes["in_system"] <= nodes["arrived"] - self._checked) | every
         due &= nodes["kind"] != FORWARDS
         present, open_s = np.zeros(len(nodes), np.int64), np.zeros(len(nodes))
-        walk(s, now_s, due.astype(np.int64), present, open_s)
+        walk(state.run, now_s, due.astype(np.int64), present, open_s)
         self._checked[due] = nodes["arrived"][due]
         _hold(nodes, due, present, open_s)
         return int(present.sum())
@@ -138,61 +141,72 @@ class Pending(NamedTuple):
         return len(self.doors) + len(self.hops) + len(self.retries)
 
 
-def pending(s: State) -> Pending:
-    """Return what is still to come."""
-    items = s.heap.item[: int(s.run[0]["heap"])]
+def pending(state: State) -> Pending:
+    """Return what is still to come, by places of requests."""
+    items = state.heap["item"][: int(state.facts["pending"])]
     kinds, ids = items & _KIND, items >> KIND_BITS
     return Pending(*(np.sort(ids[kinds == kind]) for kind in (SENT, DOOR, HOP, RETRY)))
 
 
-def check_links(s: State, sent_bytes: FloatArray, table: Table, on_way: Pending) -> None:
-    """Check that every byte put on a link landed, was lost, or is on its way (L1).
+class LinkAudit:
+    """Checks that every byte put on a link landed, was lost, or is on its way (L1).
+
+    What went over sure links is counted from the stamps, when requests came to their end.
 
     Args:
-        s: The state at the end.
-        sent_bytes: By link, up to its last flush.
-        table: The table `requests`, returns after the end taken away.
-        on_way: What the heap holds.
+        state: Of the run.
     """
-    links, asked = s.links, s.asked
-    flying: FloatArray = np.zeros(len(links))
-    np.add.at(flying, s.ties.link[on_way.hops], _size(s, on_way.hops))
-    source, server = table["source"], table["server"]
-    reached = ~np.isnan(table["t_enqueue_s"]) | ((table["drop"] >= 0) & (table["drop"] != NO_ROUTE))
-    landed = _direct(s, source, server, np.where(reached, table["up_bytes"], 0.0))
-    back = ~np.isnan(table["t_return_s"])
-    landed += _direct(s, server, source, np.where(back, table["down_bytes"], 0.0))
-    doors = on_way.doors
-    flying += _direct(s, source[doors], server[doors], asked.up_bytes[doors])
-    answered = ~np.isnan(table["t_finish_s"]) & ~back & (table["drop"] < 0)
-    aloft = np.zeros(len(source), np.bool_)
-    aloft[on_way.hops], aloft[on_way.retries] = True, True
-    late = np.flatnonzero(answered & ~aloft)
-    flying += _direct(s, server[late], source[late], asked.down_bytes[late])
-    gone = links["landed_bytes"] + landed + links["lost_bytes"] + flying
-    _close("L1 bytes: link", sent_bytes + links["sent_bytes"], gone)
 
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._landed: FloatArray = np.zeros(len(state.links))
 
-def _size(s: State, ids: IntArray) -> FloatArray:
-    upward = s.ties.upward[ids] == 1
-    size: FloatArray = np.where(upward, s.asked.up_bytes[ids], s.asked.down_bytes[ids])
-    return size
+    def count(self, rows: AnyArray) -> None:
+        """Count what landed over sure links of requests that ended, or will not before the end."""
+        reached = ~np.isnan(rows["t_enqueue_s"])
+        reached |= (rows["drop"] >= 0) & (rows["drop"] != NO_ROUTE)
+        up = np.where(reached, rows["up_bytes"], 0.0)
+        down = np.where(np.isnan(rows["t_return_s"]), 0.0, rows["down_bytes"])
+        self._landed += self._direct(rows["source"], rows["server"], up)
+        self._landed += self._direct(rows["server"], rows["source"], down)
 
+    def _direct(self, here: AnyArray, goal: AnyArray, size_bytes: FloatArray) -> FloatArray:
+        """Add up by link the bytes that went over sure links."""
+        total: FloatArray = np.zeros(len(self._state.links))
+        if self._state.facts["steady"]:
+            _add_direct(self._state.run, here, goal, size_bytes, total)
+        return total
 
-def _direct(s: State, here: AnyArray, goal: AnyArray, size_bytes: FloatArray) -> FloatArray:
-    """Add up by link the bytes that went over sure links."""
-    total: FloatArray = np.zeros(len(s.links))
-    if s.run[0]["steady"]:
-        _add_direct(s, here.astype(np.int64), goal.astype(np.int64), size_bytes, total)
-    return total
+    def check(self, sent_bytes: FloatArray, on_way: Pending, late: IntArray) -> None:
+        """Check all links at the end.
+
+        Args:
+            sent_bytes: By link, up to its last flush.
+            on_way: What the heap holds.
+            late: Places of requests whose answer, sent over a sure link, arrives after the end.
+
+        Raises:
+            LawViolation: Bytes are missing.
+        """
+        links, requests = self._state.links, self._state.requests
+        flying: FloatArray = np.zeros(len(links))
+        hops = requests[on_way.hops]
+        size_bytes = np.where(hops["upward"] == 1, hops["up_bytes"], hops["down_bytes"])
+        np.add.at(flying, hops["link"], size_bytes)
+        doors, answers = requests[on_way.doors], requests[late]
+        flying += self._direct(doors["source"], doors["server"], doors["up_bytes"])
+        flying += self._direct(answers["server"], answers["source"], answers["down_bytes"])
+        gone = links["landed_bytes"] + self._landed + links["lost_bytes"] + flying
+        _close("L1 bytes: link", sent_bytes + links["sent_bytes"], gone)
 
 
 @jit
 def _add_direct(
-    s: State, here: IntArray, goal: IntArray, size_bytes: FloatArray, total: FloatArray
+    run: AnyArray, here: IntArray, goal: IntArray, size_bytes: FloatArray, total: FloatArray
 ) -> None:
+    s = run[0]
     for i in range(here.shape[0]):
         if size_bytes[i] > 0.0 and here[i] != goal[i] and goal[i] >= 0 and here[i] >= 0:
             place = route_at(s, here[i], goal[i])
-            if place >= 0 and s.routes.direct[place]:
-                total[s.routes.link[place]] += size_bytes[i]
+            if place >= 0 and route_in(s, place)["direct"]:
+                total[route_in(s, place)["link"]] += size_bytes[i]

@@ -6,86 +6,82 @@ next to be served heads the first class that is not empty. Whoever comes back go
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from sim.fast.access import Run, line_at, node_at, req
 from sim.fast.jit import jit
 
-if TYPE_CHECKING:
-    from sim.fast.layout import State
-
 
 @jit
-def class_of(s: State, node: int, rid: int) -> int:
+def class_of(s: Run, node: int, rid: int) -> int:
     """Return the queue of a node that a request joins."""
-    return s.asked.rank[rid] if s.nodes[node]["ranked"] else 0
+    return req(s, rid)["rank"] if node_at(s, node)["ranked"] else 0
 
 
 @jit
-def append(s: State, node: int, rid: int) -> None:
+def append(s: Run, node: int, rid: int) -> None:
     """Let a request join."""
     rank = class_of(s, node, rid)
-    last = s.lines.tail[node, rank]
-    s.ties.before[rid] = last
-    s.ties.after[rid] = -1
+    last = line_at(s, node * s["classes"] + rank)["tail"]
+    req(s, rid)["before"] = last
+    req(s, rid)["after"] = -1
     if last >= 0:
-        s.ties.after[last] = rid
+        req(s, last)["after"] = rid
     else:
-        s.lines.head[node, rank] = rid
-    s.lines.tail[node, rank] = rid
-    s.ties.where[rid] = node
-    s.nodes[node]["waiting"] += 1
+        line_at(s, node * s["classes"] + rank)["head"] = rid
+    line_at(s, node * s["classes"] + rank)["tail"] = rid
+    req(s, rid)["where"] = node
+    node_at(s, node)["waiting"] += 1
 
 
 @jit
-def put_back(s: State, node: int, rid: int) -> None:
+def put_back(s: Run, node: int, rid: int) -> None:
     """Let a request come back to the head of its class."""
     rank = class_of(s, node, rid)
-    first = s.lines.head[node, rank]
-    s.ties.after[rid] = first
-    s.ties.before[rid] = -1
+    first = line_at(s, node * s["classes"] + rank)["head"]
+    req(s, rid)["after"] = first
+    req(s, rid)["before"] = -1
     if first >= 0:
-        s.ties.before[first] = rid
+        req(s, first)["before"] = rid
     else:
-        s.lines.tail[node, rank] = rid
-    s.lines.head[node, rank] = rid
-    s.ties.where[rid] = node
-    s.nodes[node]["waiting"] += 1
+        line_at(s, node * s["classes"] + rank)["tail"] = rid
+    line_at(s, node * s["classes"] + rank)["head"] = rid
+    req(s, rid)["where"] = node
+    node_at(s, node)["waiting"] += 1
 
 
 @jit
-def remove(s: State, node: int, rid: int) -> None:
+def remove(s: Run, node: int, rid: int) -> None:
     """Let a request leave from wherever it stands."""
     rank = class_of(s, node, rid)
-    before, after = s.ties.before[rid], s.ties.after[rid]
+    before, after = req(s, rid)["before"], req(s, rid)["after"]
     if before >= 0:
-        s.ties.after[before] = after
+        req(s, before)["after"] = after
     else:
-        s.lines.head[node, rank] = after
+        line_at(s, node * s["classes"] + rank)["head"] = after
     if after >= 0:
-        s.ties.before[after] = before
+        req(s, after)["before"] = before
     else:
-        s.lines.tail[node, rank] = before
-    s.ties.where[rid] = -1
-    s.nodes[node]["waiting"] -= 1
+        line_at(s, node * s["classes"] + rank)["tail"] = before
+    req(s, rid)["where"] = -1
+    node_at(s, node)["waiting"] -= 1
 
 
 @jit
-def popleft(s: State, node: int) -> int:
+def popleft(s: Run, node: int) -> int:
     """Take the request whose turn it is."""
     rank = 0
-    while s.lines.head[node, rank] < 0:
+    while line_at(s, node * s["classes"] + rank)["head"] < 0:
         rank += 1
-    rid = s.lines.head[node, rank]
+    rid = line_at(s, node * s["classes"] + rank)["head"]
     remove(s, node, rid)
     return rid
 
 
 @jit
-def oldest_s(s: State, node: int) -> float:
+def oldest_s(s: Run, node: int) -> float:
     """Return when the request that has waited longest joined: each class is in order of joining."""
     found = -1.0
-    for rank in range(s.lines.head.shape[1]):
-        rid = s.lines.head[node, rank]
-        if rid >= 0 and (found < 0.0 or s.marks.t_enqueue_s[rid] < found):
-            found = s.marks.t_enqueue_s[rid]
+    for rank in range(s["classes"]):
+        rid = line_at(s, node * s["classes"] + rank)["head"]
+        if rid >= 0 and (found < 0.0 or req(s, rid)["t_enqueue_s"] < found):
+            found = req(s, rid)["t_enqueue_s"]
     return found

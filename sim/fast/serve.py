@@ -6,18 +6,14 @@ float is computed by the same operations in the same order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sim.clock import END, LEAVE, START
 from sim.compute.floor import DEADLINE, NODE_DOWN, PATIENCE, QUEUE_FULL
+from sim.fast.access import Run, batch_at, node_at, req
 from sim.fast.heap import at, item_of, order_of
 from sim.fast.jit import jit
 from sim.fast.layout import BATCH_DONE, CHECK, DONE, GIVE_UP, WARMED
 from sim.fast.lines import append, oldest_s, popleft, remove
 from sim.fast.move import lose, send_down
-
-if TYPE_CHECKING:
-    from sim.fast.layout import State
 
 _INF = float("inf")
 
@@ -26,9 +22,9 @@ _INF = float("inf")
 
 
 @jit
-def count(s: State, node: int, number: int, now_s: float) -> None:
+def count(s: Run, node: int, number: int, now_s: float) -> None:
     """Set the number in system."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     n["area"] += n["in_system"] * (now_s - n["area_s"])
     n["area_s"] = now_s
     n["in_system"] = number
@@ -36,25 +32,25 @@ def count(s: State, node: int, number: int, now_s: float) -> None:
 
 
 @jit
-def busy(s: State, node: int, now_s: float) -> None:
+def busy(s: Run, node: int, now_s: float) -> None:
     """Bring the integral of busy servers up to now."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     n["busy_area"] += (n["servers"] - n["free"]) * (now_s - n["busy_s"])
     n["busy_s"] = now_s
 
 
 @jit
-def refuse(s: State, node: int, rid: int, reason: int, now_s: float) -> None:
+def refuse(s: Run, node: int, rid: int, reason: int, now_s: float) -> None:
     """Turn a request away."""
-    s.nodes[node]["lost"] += 1
+    node_at(s, node)["lost"] += 1
     lose(s, rid, reason, now_s)
 
 
 @jit
-def depart_from(s: State, node: int, rid: int, now_s: float) -> None:
+def depart_from(s: Run, node: int, rid: int, now_s: float) -> None:
     """Count out one request."""
-    n = s.nodes[node]
-    n["stays_s"] += now_s - s.marks.t_enqueue_s[rid]
+    n = node_at(s, node)
+    n["stays_s"] += now_s - req(s, rid)["t_enqueue_s"]
     count(s, node, n["in_system"] - 1, now_s)
 
 
@@ -62,9 +58,9 @@ def depart_from(s: State, node: int, rid: int, now_s: float) -> None:
 
 
 @jit
-def take_server(s: State, node: int, now_s: float) -> None:
+def take_server(s: Run, node: int, now_s: float) -> None:
     """Occupy a server; where they need a set-up, the one that became idle last."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     if n["warm"] > 0:
         n["warm"] -= 1
     busy(s, node, now_s)
@@ -72,17 +68,17 @@ def take_server(s: State, node: int, now_s: float) -> None:
     used = n["servers"] - n["free"]
     n["most_running"] = max(n["most_running"], float(used))
     if n["free"] < 0:
-        s.run[0]["broken"] = node
+        s["broken"] = node
 
 
 @jit
-def release(s: State, node: int, now_s: float) -> None:
+def release(s: Run, node: int, now_s: float) -> None:
     """Let a server become idle."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     busy(s, node, now_s)
     n["free"] += 1
     if n["cold"]:
-        s.warm_s[n["first_batch"] + n["warm"]] = now_s + n["keep_s"]
+        batch_at(s, n["first_batch"] + n["warm"])["warm_s"] = now_s + n["keep_s"]
         n["warm"] += 1
 
 
@@ -90,45 +86,45 @@ def release(s: State, node: int, now_s: float) -> None:
 
 
 @jit
-def plain_enqueue(s: State, node: int, rid: int, now_s: float) -> None:
+def plain_enqueue(s: Run, node: int, rid: int, now_s: float) -> None:
     """Take a request into service or into the queue, or refuse it."""
-    n, run = s.nodes[node], s.run[0]
+    n = node_at(s, node)
     n["arrived"] += 1
-    if run["impatient"] and n["up"] and s.asked.expires_s[rid] <= now_s:
+    if s["impatient"] and n["up"] and req(s, rid)["expires_s"] <= now_s:
         refuse(s, node, rid, DEADLINE, now_s)
         return
     number = n["in_system"]
     if not n["up"] or number >= n["capacity"]:
         refuse(s, node, rid, QUEUE_FULL if n["up"] else NODE_DOWN, now_s)
         return
-    s.marks.t_enqueue_s[rid] = now_s
+    req(s, rid)["t_enqueue_s"] = now_s
     count(s, node, number + 1, now_s)
     if n["free"] > 0:
         take_server(s, node, now_s)
         plain_serve(s, node, rid, now_s)
         return
     append(s, node, rid)
-    if run["impatient"]:
+    if s["impatient"]:
         watch(s, node, rid, now_s)
 
 
 @jit
-def plain_serve(s: State, node: int, rid: int, now_s: float) -> None:
+def plain_serve(s: Run, node: int, rid: int, now_s: float) -> None:
     """Begin a service."""
-    s.marks.t_start_s[rid] = now_s
-    s.ties.serving[rid] = node
-    at(s, now_s + s.asked.draw_s[rid], order_of(END, rid), item_of(DONE, rid), 0)
+    req(s, rid)["t_start_s"] = now_s
+    req(s, rid)["serving"] = node
+    at(s, now_s + req(s, rid)["draw_s"], order_of(END, rid), item_of(DONE, rid), 0)
 
 
 @jit
-def plain_done(s: State, rid: int, now_s: float) -> None:
+def plain_done(s: Run, rid: int, now_s: float) -> None:
     """End a service, unless a crash took it."""
-    node = s.ties.serving[rid]
+    node = req(s, rid)["serving"]
     if node < 0:
         return
-    s.ties.serving[rid] = -1
-    n = s.nodes[node]
-    s.marks.t_finish_s[rid] = now_s
+    req(s, rid)["serving"] = -1
+    n = node_at(s, node)
+    req(s, rid)["t_finish_s"] = now_s
     n["finished"] += 1
     depart_from(s, node, rid, now_s)
     if n["waiting"] > 0:
@@ -143,40 +139,40 @@ def plain_done(s: State, rid: int, now_s: float) -> None:
 
 
 @jit
-def join(s: State, node: int, rid: int, now_s: float) -> bool:
+def join(s: Run, node: int, rid: int, now_s: float) -> bool:
     """Count a request in, unless it is refused."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     n["arrived"] += 1
     present = n["in_system"]
     if not n["open"]:
         refuse(s, node, rid, NODE_DOWN, now_s)
-    elif s.run[0]["impatient"] and s.asked.expires_s[rid] <= now_s:
+    elif s["impatient"] and req(s, rid)["expires_s"] <= now_s:
         refuse(s, node, rid, DEADLINE, now_s)
     elif present >= n["capacity"]:
         refuse(s, node, rid, QUEUE_FULL, now_s)
     else:
-        s.marks.t_enqueue_s[rid] = now_s
+        req(s, rid)["t_enqueue_s"] = now_s
         count(s, node, present + 1, now_s)
         return True
     return False
 
 
 @jit
-def enqueue(s: State, node: int, rid: int, now_s: float) -> None:
+def enqueue(s: Run, node: int, rid: int, now_s: float) -> None:
     """Take a request into the queue, or refuse it."""
     if not join(s, node, rid, now_s):
         return
     append(s, node, rid)
-    if s.run[0]["impatient"]:
+    if s["impatient"]:
         watch(s, node, rid, now_s)
-    if s.nodes[node]["free"] > 0:
+    if node_at(s, node)["free"] > 0:
         wake(s, node, now_s)
 
 
 @jit
-def wake(s: State, node: int, now_s: float) -> None:
+def wake(s: Run, node: int, now_s: float) -> None:
     """Start what may start after everything else that happens at this instant."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     if n["check_s"] != now_s:
         n["check_s"] = now_s
         at(s, now_s, order_of(START, node), item_of(CHECK, node), 0)
@@ -186,17 +182,17 @@ def wake(s: State, node: int, now_s: float) -> None:
 
 
 @jit
-def start_ready(s: State, node: int, now_s: float) -> None:
+def start_ready(s: Run, node: int, now_s: float) -> None:
     """Let batches start while servers are free."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     while n["free"] > 0 and ready(s, node, now_s) > 0 and may_work(s, node, now_s):
         _start_batch(s, node, min(n["waiting"], n["max_size"]), now_s)
 
 
 @jit
-def ready(s: State, node: int, now_s: float) -> int:
+def ready(s: Run, node: int, now_s: float) -> int:
     """Return how many requests wait for nothing but a server; 0 if a batch is not due yet."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     waiting = n["waiting"]
     if waiting == 0 or waiting >= n["max_size"] or n["max_wait_s"] == 0.0:
         return waiting
@@ -210,17 +206,17 @@ def ready(s: State, node: int, now_s: float) -> int:
 
 
 @jit
-def may_work(s: State, node: int, now_s: float) -> bool:
+def may_work(s: Run, node: int, now_s: float) -> bool:
     """Tell whether a free server can begin at once; else let cold ones begin their set-up."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     if not n["cold"]:
         return True
     first, gone = n["first_batch"], 0
-    while gone < n["warm"] and s.warm_s[first + gone] < now_s:
+    while gone < n["warm"] and batch_at(s, first + gone)["warm_s"] < now_s:
         gone += 1
     if gone > 0:
         for i in range(n["warm"] - gone):
-            s.warm_s[first + i] = s.warm_s[first + gone + i]
+            batch_at(s, first + i)["warm_s"] = batch_at(s, first + gone + i)["warm_s"]
         n["warm"] -= gone
     if n["warm"] > 0:
         return True
@@ -234,9 +230,9 @@ def may_work(s: State, node: int, now_s: float) -> bool:
 
 
 @jit
-def warmed(s: State, node: int, epoch: int, now_s: float) -> None:
+def warmed(s: Run, node: int, epoch: int, now_s: float) -> None:
     """End a set-up."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     if epoch == n["epoch"]:
         n["warming"] -= 1
         release(s, node, now_s)
@@ -244,27 +240,27 @@ def warmed(s: State, node: int, epoch: int, now_s: float) -> None:
 
 
 @jit
-def _start_batch(s: State, node: int, size: int, now_s: float) -> None:
-    n, run = s.nodes[node], s.run[0]
+def _start_batch(s: Run, node: int, size: int, now_s: float) -> None:
+    n = node_at(s, node)
     slot = n["first_batch"]
-    while s.batches[slot]["live"]:
+    while batch_at(s, slot)["live"]:
         slot += 1
-    batch = s.batches[slot]
-    batch["id"], batch["size"], batch["live"] = run["batch"], size, 1
-    run["batch"] += 1
+    batch = batch_at(s, slot)
+    batch["id"], batch["size"], batch["live"] = s["batch"], size, 1
+    s["batch"] += 1
     longest_s, last = 0.0, -1
     for _ in range(size):
         rid = popleft(s, node)
-        s.marks.t_start_s[rid] = now_s
-        s.marks.batch[rid] = batch["id"]
-        s.marks.batch_size[rid] = size
+        req(s, rid)["t_start_s"] = now_s
+        req(s, rid)["batch"] = batch["id"]
+        req(s, rid)["batch_size"] = size
         if last < 0:
-            batch["first"], longest_s = rid, s.asked.draw_s[rid]
+            batch["first"], longest_s = rid, req(s, rid)["draw_s"]
         else:
-            s.ties.mate[last] = rid
-            longest_s = max(longest_s, s.asked.draw_s[rid])
+            req(s, last)["mate"] = rid
+            longest_s = max(longest_s, req(s, rid)["draw_s"])
         last = rid
-    s.ties.mate[last] = -1
+    req(s, last)["mate"] = -1
     take_server(s, node, now_s)
     if size > 1:
         longest_s = longest_s + (size - 1) * n["each_s"]
@@ -277,29 +273,29 @@ def _start_batch(s: State, node: int, size: int, now_s: float) -> None:
 
 
 @jit
-def finish(s: State, slot: int, epoch: int, now_s: float) -> None:
+def finish(s: Run, slot: int, epoch: int, now_s: float) -> None:
     """End a batch's service; ignored when a crash has taken it."""
-    batch = s.batches[slot]
+    batch = batch_at(s, slot)
     node = batch["node"]
-    n = s.nodes[node]
+    n = node_at(s, node)
     if epoch != n["epoch"]:
         return
     batch["live"] = 0
     release(s, node, now_s)
     rid = batch["first"]
     while rid >= 0:
-        s.marks.t_finish_s[rid] = now_s
-        s.marks.service_s[rid] = batch["service_s"]
-        s.marks.stall_s[rid] = batch["stall_s"]
-        n["stays_s"] += now_s - s.marks.t_enqueue_s[rid]
-        rid = s.ties.mate[rid]
+        req(s, rid)["t_finish_s"] = now_s
+        req(s, rid)["service_s"] = batch["service_s"]
+        req(s, rid)["stall_s"] = batch["stall_s"]
+        n["stays_s"] += now_s - req(s, rid)["t_enqueue_s"]
+        rid = req(s, rid)["mate"]
     n["finished"] += batch["size"]
     count(s, node, n["in_system"] - batch["size"], now_s)
     if n["waiting"] > 0:
         wake(s, node, now_s)
     rid = batch["first"]
     while rid >= 0:
-        following = s.ties.mate[rid]
+        following = req(s, rid)["mate"]
         send_down(s, rid, node, now_s)
         rid = following
 
@@ -308,13 +304,13 @@ def finish(s: State, slot: int, epoch: int, now_s: float) -> None:
 
 
 @jit
-def leave_s(s: State, rid: int) -> float:
+def leave_s(s: Run, rid: int) -> float:
     """Return when a request that waits will leave."""
-    return min(s.marks.t_enqueue_s[rid] + s.asked.patience_s[rid], s.asked.expires_s[rid])
+    return min(req(s, rid)["t_enqueue_s"] + req(s, rid)["patience_s"], req(s, rid)["expires_s"])
 
 
 @jit
-def watch(s: State, node: int, rid: int, now_s: float) -> None:
+def watch(s: Run, node: int, rid: int, now_s: float) -> None:
     """Let a request that waits leave when its time is over."""
     due_s = leave_s(s, rid)
     if due_s < _INF:
@@ -322,14 +318,14 @@ def watch(s: State, node: int, rid: int, now_s: float) -> None:
 
 
 @jit
-def give_up(s: State, rid: int, node: int, now_s: float) -> None:
+def give_up(s: Run, rid: int, node: int, now_s: float) -> None:
     """Drop a request if it waits here and its time is over (it may have joined anew)."""
-    if s.ties.where[rid] != node:
+    if req(s, rid)["where"] != node:
         return
     due_s = leave_s(s, rid)
     if due_s > now_s:
         return
     remove(s, node, rid)
-    s.nodes[node]["lost"] += 1
+    node_at(s, node)["lost"] += 1
     depart_from(s, node, rid, now_s)
-    lose(s, rid, DEADLINE if s.asked.expires_s[rid] == due_s else PATIENCE, now_s)
+    lose(s, rid, DEADLINE if req(s, rid)["expires_s"] == due_s else PATIENCE, now_s)

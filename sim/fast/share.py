@@ -7,9 +7,8 @@ Source: skew heaps, Sleator and Tarjan 1986 (doi 10.1137/0215004). Deviation: no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sim.clock import END
+from sim.fast.access import Run, node_at, req
 from sim.fast.heap import at, item_of, order_of
 from sim.fast.jit import jit
 from sim.fast.layout import SHARED_DONE
@@ -17,37 +16,32 @@ from sim.fast.lines import append, popleft
 from sim.fast.move import send_down
 from sim.fast.serve import count, join, watch
 
-if TYPE_CHECKING:
-    from sim.fast.layout import State
-
-
 # --- the heap of ends
 
 
 @jit
-def _before(s: State, one: int, other: int) -> bool:
-    key_s = s.ties.key_s
-    return bool(key_s[one] < key_s[other] or (key_s[one] == key_s[other] and one < other))
+def _before(s: Run, one: int, other: int) -> bool:
+    one_s, other_s = req(s, one)["key_s"], req(s, other)["key_s"]
+    return bool(one_s < other_s or (one_s == other_s and one < other))
 
 
 @jit
-def _meld(s: State, one: int, other: int) -> int:
+def _meld(s: Run, one: int, other: int) -> int:
     """Join two heaps and return the root."""
-    left, right = s.ties.child, s.ties.mate
     if one < 0 or other < 0:
         return max(one, other)
     if _before(s, other, one):
         one, other = other, one
     root = here = one
     while True:
-        branch = right[here]
-        right[here] = left[here]
+        branch = req(s, here)["mate"]
+        req(s, here)["mate"] = req(s, here)["child"]
         if branch < 0:
-            left[here] = other
+            req(s, here)["child"] = other
             return root
         if _before(s, other, branch):
             branch, other = other, branch
-        left[here] = branch
+        req(s, here)["child"] = branch
         here = branch
 
 
@@ -55,48 +49,48 @@ def _meld(s: State, one: int, other: int) -> int:
 
 
 @jit
-def _come_in(s: State, node: int, rid: int) -> None:
-    n, ties = s.nodes[node], s.ties
+def _come_in(s: Run, node: int, rid: int) -> None:
+    n = node_at(s, node)
     last = n["inside_tail"]
-    ties.before[rid], ties.after[rid], ties.serving[rid] = last, -1, node
+    req(s, rid)["before"], req(s, rid)["after"], req(s, rid)["serving"] = last, -1, node
     if last >= 0:
-        ties.after[last] = rid
+        req(s, last)["after"] = rid
     else:
         n["inside_head"] = rid
     n["inside_tail"] = rid
     n["inside"] += 1
-    ties.child[rid] = ties.mate[rid] = -1
+    req(s, rid)["child"] = req(s, rid)["mate"] = -1
     n["root"] = _meld(s, n["root"], rid)
 
 
 @jit
-def _go_out(s: State, node: int) -> int:
+def _go_out(s: Run, node: int) -> int:
     """Take the request whose service ends first."""
-    n, ties = s.nodes[node], s.ties
+    n = node_at(s, node)
     rid = n["root"]
-    n["root"] = _meld(s, ties.child[rid], ties.mate[rid])
-    before, after = ties.before[rid], ties.after[rid]
+    n["root"] = _meld(s, req(s, rid)["child"], req(s, rid)["mate"])
+    before, after = req(s, rid)["before"], req(s, rid)["after"]
     if before >= 0:
-        ties.after[before] = after
+        req(s, before)["after"] = after
     else:
         n["inside_head"] = after
     if after >= 0:
-        ties.before[after] = before
+        req(s, after)["before"] = before
     else:
         n["inside_tail"] = before
     n["inside"] -= 1
-    ties.serving[rid] = -1
+    req(s, rid)["serving"] = -1
     return int(rid)
 
 
 @jit
-def clear_inside(s: State, node: int) -> None:
+def clear_inside(s: Run, node: int) -> None:
     """Forget who is inside."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     rid = n["inside_head"]
     while rid >= 0:
-        s.ties.serving[rid] = -1
-        rid = s.ties.after[rid]
+        req(s, rid)["serving"] = -1
+        rid = req(s, rid)["after"]
     n["inside_head"] = n["inside_tail"] = n["root"] = -1
     n["inside"] = 0
     n["attained_s"] = 0.0
@@ -106,62 +100,62 @@ def clear_inside(s: State, node: int) -> None:
 
 
 @jit
-def rate(s: State, node: int) -> float:
+def rate(s: Run, node: int) -> float:
     """Return the speed at which each request progresses, in servers."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     if n["inside"] == 0:
         return 0.0
     return float(min(n["job_share"], n["servers"] / n["inside"]))
 
 
 @jit
-def shared_busy(s: State, node: int, now_s: float) -> None:
+def shared_busy(s: Run, node: int, now_s: float) -> None:
     """Bring the integral of server speed in use up to now."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     n["busy_area"] += n["inside"] * rate(s, node) * (now_s - n["busy_s"])
     n["busy_s"] = now_s
 
 
 @jit
-def attain(s: State, node: int, now_s: float) -> None:
+def attain(s: Run, node: int, now_s: float) -> None:
     """Let service be attained, and server time be used, up to now."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     n["attained_s"] += rate(s, node) * (now_s - n["attained_at_s"])
     n["attained_at_s"] = now_s
     shared_busy(s, node, now_s)
 
 
 @jit
-def set_alarm(s: State, node: int, now_s: float) -> None:
+def set_alarm(s: Run, node: int, now_s: float) -> None:
     """Set the alarm for the next end; earlier ones are void."""
-    n = s.nodes[node]
+    n = node_at(s, node)
     n["alarm"] += 1
     rid = n["root"]
     if rid >= 0:
-        left_s = max(0.0, s.ties.key_s[rid] - n["attained_s"])
+        left_s = max(0.0, req(s, rid)["key_s"] - n["attained_s"])
         due_s = now_s + left_s / rate(s, node)
         at(s, due_s, order_of(END, rid), item_of(SHARED_DONE, node), n["alarm"])
 
 
 @jit
-def _admit(s: State, node: int, rid: int, now_s: float) -> None:
-    n, run = s.nodes[node], s.run[0]
+def _admit(s: Run, node: int, rid: int, now_s: float) -> None:
+    n = node_at(s, node)
     attain(s, node, now_s)
-    s.marks.t_start_s[rid] = now_s
-    s.marks.batch[rid], s.marks.batch_size[rid] = run["batch"], 1
-    run["batch"] += 1
-    s.ties.key_s[rid] = n["attained_s"] + s.asked.draw_s[rid]
+    req(s, rid)["t_start_s"] = now_s
+    req(s, rid)["batch"], req(s, rid)["batch_size"] = s["batch"], 1
+    s["batch"] += 1
+    req(s, rid)["key_s"] = n["attained_s"] + req(s, rid)["draw_s"]
     _come_in(s, node, rid)
     n["most_running"] = max(n["most_running"], n["inside"] * rate(s, node))
     set_alarm(s, node, now_s)
 
 
 @jit
-def shared_enqueue(s: State, node: int, rid: int, now_s: float) -> None:
+def shared_enqueue(s: Run, node: int, rid: int, now_s: float) -> None:
     """Serve a request at once, let it wait for the node, or refuse it."""
     if not join(s, node, rid, now_s):
         return
-    if s.nodes[node]["up"]:
+    if node_at(s, node)["up"]:
         _admit(s, node, rid, now_s)
     else:
         append(s, node, rid)
@@ -169,32 +163,32 @@ def shared_enqueue(s: State, node: int, rid: int, now_s: float) -> None:
 
 
 @jit
-def admit_all(s: State, node: int, now_s: float) -> None:
+def admit_all(s: Run, node: int, now_s: float) -> None:
     """Let all start who have waited for the node to come back."""
-    while s.nodes[node]["waiting"] > 0:
+    while node_at(s, node)["waiting"] > 0:
         _admit(s, node, popleft(s, node), now_s)
 
 
 @jit
-def shared_done(s: State, node: int, number: int, now_s: float) -> None:
+def shared_done(s: Run, node: int, number: int, now_s: float) -> None:
     """End the services that are due, unless somebody came or went since the alarm was set."""
-    n, ties, marks = s.nodes[node], s.ties, s.marks
+    n = node_at(s, node)
     if number != n["alarm"]:
         return
     attain(s, node, now_s)
-    n["attained_s"] = ties.key_s[n["root"]]
+    n["attained_s"] = req(s, n["root"])["key_s"]
     first = last = -1
     ended = 0
-    while n["root"] >= 0 and ties.key_s[n["root"]] <= n["attained_s"]:
+    while n["root"] >= 0 and req(s, n["root"])["key_s"] <= n["attained_s"]:
         rid = _go_out(s, node)
-        asked_s = s.asked.draw_s[rid]
-        marks.t_finish_s[rid], marks.service_s[rid] = now_s, asked_s
-        marks.stall_s[rid] = max(0.0, now_s - marks.t_start_s[rid] - asked_s)
-        n["stays_s"] += now_s - marks.t_enqueue_s[rid]
+        asked_s = req(s, rid)["draw_s"]
+        req(s, rid)["t_finish_s"], req(s, rid)["service_s"] = now_s, asked_s
+        req(s, rid)["stall_s"] = max(0.0, now_s - req(s, rid)["t_start_s"] - asked_s)
+        n["stays_s"] += now_s - req(s, rid)["t_enqueue_s"]
         ended += 1
-        ties.mate[rid] = -1
+        req(s, rid)["mate"] = -1
         if last >= 0:
-            ties.mate[last] = rid
+            req(s, last)["mate"] = rid
         else:
             first = rid
         last = rid
@@ -204,6 +198,6 @@ def shared_done(s: State, node: int, number: int, now_s: float) -> None:
     count(s, node, n["in_system"] - ended, now_s)
     set_alarm(s, node, now_s)
     while first >= 0:
-        following = ties.mate[first]
+        following = req(s, first)["mate"]
         send_down(s, first, node, now_s)
         first = following

@@ -1,0 +1,61 @@
+"""The arrays of the fused kernel, as Python sees them: made, replaced, and known by address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.fast.access import address
+from sim.fast.layout import ARRAYS, RUN
+
+if TYPE_CHECKING:
+    from sim.arrays import AnyArray
+
+_TYPES = dict(ARRAYS)
+_LEAST = 1  # records of an array, so that it has an address
+
+
+class State:
+    """All arrays of one run, and the record that leads kernels to them.
+
+    Attributes:
+        run: RUN, (1,).
+        nodes, links, batches, requests, heap, lines, routes, candidates, draws, paces, lates:
+            Arrays of the records of `sim.fast.layout`.
+    """
+
+    nodes: AnyArray
+    links: AnyArray
+    batches: AnyArray
+    requests: AnyArray
+    heap: AnyArray
+    lines: AnyArray
+    routes: AnyArray
+    candidates: AnyArray
+    draws: AnyArray
+    paces: AnyArray
+    lates: AnyArray
+
+    def __init__(self) -> None:
+        self.run: AnyArray = np.zeros(1, RUN)
+        self.facts = self.run[0]
+        for name, dtype in ARRAYS:
+            self.put(name, np.zeros(0, dtype))
+
+    def put(self, name: str, array: AnyArray) -> None:
+        """Let an array take the place of the one of that name."""
+        count = len(array)
+        if count < _LEAST:
+            array = np.zeros(_LEAST, _TYPES[name])
+        setattr(self, name, array)
+        self.facts[f"{name}_at"] = address(array)
+        self.facts[f"{name}_count"] = count
+
+    def reserve(self, events: int) -> None:
+        """Make sure that so many more events find room."""
+        pending = int(self.facts["pending"])
+        if pending + events > len(self.heap):
+            wider = np.zeros(2 * (pending + events), _TYPES["heap"])
+            wider[:pending] = self.heap[:pending]
+            self.put("heap", wider)
