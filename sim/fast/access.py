@@ -6,7 +6,7 @@ would cost more than the event. In plain Python the address names the array.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
 from sim.fast.jit import COMPILED
@@ -47,19 +47,20 @@ def _compiled(name: str, dtype: np.dtype[Any]) -> Callable[[Any, int], Any]:
     from numba.extending import intrinsic
 
     kind, size, field = from_dtype(dtype), dtype.itemsize, f"{name}_at"
+    member: Any = cgutils.get_record_member
 
-    @intrinsic  # type: ignore[untyped-decorator]
     def record(context: Any, run: Any, place: Any) -> Any:
         def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
             offset, word = run.fields[field].offset, target.get_value_type(types.int64)
-            start = cgutils.get_record_member(builder, args[0], offset, word)
-            place_word = target.cast(builder, args[1], signature.args[1], types.int64)
-            at = builder.add(builder.load(start), builder.mul(place_word, word(size)))
+            start = builder.load(member(builder, args[0], offset, word))
+            number = target.cast(builder, args[1], signature.args[1], types.int64)
+            at = builder.add(start, builder.mul(number, word(size)))
             return builder.inttoptr(at, target.get_value_type(kind))
 
         return kind(run, place), code
 
-    return record  # type: ignore[no-any-return]
+    compiled: Any = intrinsic(record)
+    return cast("Callable[[Any, int], Any]", compiled)
 
 
 _record = {name: _compiled(name, dtype) if COMPILED else _plain(name) for name, dtype in ARRAYS}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from sim.fast.fused import advance, dispatch_anew
 from sim.fast.heap import order_of
 from sim.fast.layout import BROKEN, DRAW, DRAWS, GROW, MORE, PLAIN, REACHED, ROUTE
 from sim.fast.ledger import LinkAudit, NodeAudit, pending
-from sim.fast.live import ended, renew
+from sim.fast.live import Rows, Window, renew, take_down
 from sim.fast.pick import MOST_DRAWS
 from sim.fast.routes import Routes
 from sim.fast.stamps import Stamps
@@ -29,9 +28,9 @@ from sim.recorder import Recorder
 from sim.rng import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from sim.arrays import AnyArray, IntArray
+    from sim.arrays import IntArray
     from sim.arrivals.workload import Workload
     from sim.config import DispatchSpec, Work, World
     from sim.parts import Parts
@@ -87,7 +86,9 @@ class FastFleet:
         self.slot_book = SlotBook(world, self.state.nodes)
         self.link_book = LinkBook(self.state.links)
         self.node_audit, self.link_audit = NodeAudit(len(world.nodes)), LinkAudit(self.state)
-        self._windows = _windows(workload, window)
+        self._windows = Windows(workload, self._priorities, window)
+        columns = {name: self.requests.stamp(name) for name in Rows._fields if name != "id"}
+        self._rows = Rows(id=np.zeros(len(workload), np.int64), **columns)
         self.slots_closed, self.end_s = 0, world.duration_s + world.drain_s
 
     # --- running
@@ -126,20 +127,19 @@ class FastFleet:
 
     def _load(self) -> None:
         """Let requests that ended make room for the next emissions."""
-        first, window = next(self._windows)
-        requests = self.state.requests[: int(self.facts["emitted"])]
-        self._retire(requests[ended(requests)])
-        renew(self.state, window, first, self._priorities)
+        window, first = self._windows.take(len(self.state.requests))
+        self.link_audit.count()
+        renew(self.state, self._take_down(everybody=False), window, first)
         self.facts["more"] = first + len(window.t_emit_s) < self.requests.count
         widest = max((n.servers for n in self.world.nodes), default=0)
         longest = max((n.batching.max_size for n in self.world.nodes), default=1)
         self.facts["room"] = 16 + 2 * widest + min(longest, len(self.state.requests))
 
-    def _retire(self, rows: AnyArray) -> None:
-        """Take down what became of requests."""
-        self.link_audit.count(rows)
-        for name in _STAMPED:
-            self.requests.stamp(name)[rows["id"]] = rows[name]
+    def _take_down(self, *, everybody: bool) -> IntArray:
+        """Take down what became of requests, and return the new places of the others."""
+        new = np.empty(int(self.facts["emitted"]) + 1, np.int64)
+        take_down(self.state.run, self._rows, 1, everybody, new)
+        return new
 
     def _draw(self, needed: int) -> None:
         """Draw more uniform numbers, behind those that are left."""
@@ -256,7 +256,8 @@ class FastFleet:
         rest = self.state.requests[: int(self.facts["emitted"])]
         late = np.flatnonzero(rest["t_return_s"] > self.end_s)
         rest["t_return_s"][late] = np.nan
-        self._retire(rest)
+        self.link_audit.count(everybody=True)
+        self._take_down(everybody=True)
         requests = self.requests
         choosing = rest["id"][on_way.choosing]
         requests.fill_dispatch(self.choice_s, choosing.tolist())
@@ -281,12 +282,6 @@ class FastFleet:
         return self.clock.alarms + int(self.facts["events"]) + self.requests.count
 
 
-_STAMPED = (
-    "server", "t_enqueue_s", "t_start_s", "t_finish_s", "t_return_s", "stall_s", "service_s",
-    "batch", "batch_size", "drop",
-)  # fmt: skip
-
-
 def _priorities(world: World) -> IntArray:
     """Return all priorities that requests may have, where a node asks for them; else one."""
     if not any(n.discipline == "priority" for n in world.nodes):
@@ -295,11 +290,28 @@ def _priorities(world: World) -> IntArray:
     return np.unique(np.array([*(s.priority for s in world.streams), *traced], dtype=np.int64))
 
 
-def _windows(workload: Workload, size: int) -> Iterator[tuple[int, Any]]:
-    names = (
-        "t_emit_s", "source", "up_bytes", "down_bytes", "service_s", "patience_s", "expires_s",
-        "priority",
-    )  # fmt: skip
-    for first in range(0, len(workload), size):
-        rows = slice(first, first + size)
-        yield first, SimpleNamespace(**{name: getattr(workload, name)[rows] for name in names})
+class Windows:
+    """Cuts a workload that is drawn into windows of emissions.
+
+    Args:
+        workload: Drawn.
+        priorities: All that requests may have, ascending.
+        least: Emissions of a window, unless there are fewer.
+    """
+
+    def __init__(self, workload: Workload, priorities: IntArray, least: int) -> None:
+        self._workload, self._priorities, self._least = workload, priorities, least
+        self._next = 0
+
+    def take(self, present: int) -> tuple[Window, int]:
+        """Return the next window, and the id of its first request.
+
+        Args:
+            present: Requests that are there already: much fewer should move over than come.
+        """
+        first = self._next
+        self._next += max(self._least, present)
+        rows, drawn = slice(first, self._next), self._workload
+        above = np.searchsorted(self._priorities, drawn.priority[rows])
+        columns = {name: getattr(drawn, name)[rows] for name in Window._fields if name != "rank"}
+        return Window(rank=len(self._priorities) - 1 - above, **columns), first

@@ -10,6 +10,7 @@ from sim.errors import LawViolation
 from sim.fast.access import Run, batch_at, event_at, line_at, node_at, req, route_in
 from sim.fast.jit import jit
 from sim.fast.layout import DONE, DOOR, FORWARDS, HOP, KIND_BITS, RETRY, SENT, SHARING
+from sim.fast.live import ended
 from sim.fast.move import route_at
 from sim.laws import REL
 from sim.network.transfer import NO_ROUTE
@@ -161,17 +162,13 @@ class LinkAudit:
         self._state = state
         self._landed: FloatArray = np.zeros(len(state.links))
 
-    def count(self, rows: AnyArray) -> None:
-        """Count what landed over sure links of requests that ended, or will not before the end."""
-        reached = ~np.isnan(rows["t_enqueue_s"])
-        reached |= (rows["drop"] >= 0) & (rows["drop"] != NO_ROUTE)
-        up = np.where(reached, rows["up_bytes"], 0.0)
-        down = np.where(np.isnan(rows["t_return_s"]), 0.0, rows["down_bytes"])
-        self._landed += self._direct(rows["source"], rows["server"], up)
-        self._landed += self._direct(rows["server"], rows["source"], down)
+    def count(self, *, everybody: bool = False) -> None:
+        """Count what landed over sure links of requests that ended, or of all at the end."""
+        if self._state.facts["steady"]:
+            _add_landed(self._state.run, everybody, self._landed)
 
     def _direct(self, here: AnyArray, goal: AnyArray, size_bytes: FloatArray) -> FloatArray:
-        """Add up by link the bytes that went over sure links."""
+        """Add up by link the bytes that are on sure links."""
         total: FloatArray = np.zeros(len(self._state.links))
         if self._state.facts["steady"]:
             _add_direct(self._state.run, here, goal, size_bytes, total)
@@ -210,3 +207,25 @@ def _add_direct(
             place = route_at(s, here[i], goal[i])
             if place >= 0 and route_in(s, place)["direct"]:
                 total[route_in(s, place)["link"]] += size_bytes[i]
+
+
+@jit
+def _add_landed(run: AnyArray, everybody: bool, total: FloatArray) -> None:
+    s = run[0]
+    for place in range(s["emitted"]):
+        r = req(s, place)
+        source, server = r["source"], r["server"]
+        if source == server or server < 0 or not (everybody or ended(s, place)):
+            continue
+        joined = r["t_enqueue_s"] == r["t_enqueue_s"]
+        if joined or (r["drop"] >= 0 and r["drop"] != NO_ROUTE):
+            _land(s, source, server, r["up_bytes"], total)
+        if r["t_return_s"] == r["t_return_s"]:
+            _land(s, server, source, r["down_bytes"], total)
+
+
+@jit
+def _land(s: Run, here: int, goal: int, size_bytes: float, total: FloatArray) -> None:
+    place = route_at(s, here, goal)
+    if place >= 0 and route_in(s, place)["direct"]:
+        total[route_in(s, place)["link"]] += size_bytes

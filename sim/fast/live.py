@@ -7,11 +7,14 @@ places, and those that can have no effect any more are left out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sim.arrays import AnyArray, FloatArray, IntArray  # noqa: TC001  (fields of named tuples)
+from sim.fast.access import Run, req
 from sim.fast.heap import KEY, RANK
+from sim.fast.jit import jit
 from sim.fast.layout import (
     BATCH_DONE,
     CHECK,
@@ -24,68 +27,132 @@ from sim.fast.layout import (
 )
 
 if TYPE_CHECKING:
-    from sim.arrays import AnyArray, IntArray
-    from sim.arrivals.workload import Workload
     from sim.fast.state import State
 
 _KIND = (1 << KIND_BITS) - 1
-_NOBODY = (
-    "drop", "server", "serving", "after", "before", "where", "mate", "child", "link", "batch",
-)  # fmt: skip
-_NEVER = ("t_enqueue_s", "t_start_s", "t_finish_s", "t_return_s", "stall_s", "service_s")
 _CHAINS = ("after", "before", "mate", "child")
 
 
-def blank(count: int) -> AnyArray:
-    """Return records of requests to which nothing has happened."""
-    pattern = np.zeros(1, REQUEST)
-    for name in _NOBODY:
-        pattern[name] = -1
-    for name in _NEVER:
-        pattern[name] = np.nan
-    return np.repeat(pattern, count)
+class Window(NamedTuple):
+    """Emissions of a run in a row, (n,) each."""
+
+    t_emit_s: FloatArray
+    source: AnyArray
+    up_bytes: FloatArray
+    down_bytes: FloatArray
+    service_s: FloatArray
+    patience_s: FloatArray
+    expires_s: FloatArray
+    rank: IntArray  # class of priority, 0: served first
 
 
-def ended(requests: AnyArray) -> AnyArray:
-    """Tell which requests came to their end: no event will touch them again."""
-    done: AnyArray = ~np.isnan(requests["t_return_s"]) | (requests["drop"] >= 0)
-    return done
+class Rows(NamedTuple):
+    """What became of requests, (n,) each: the stamps, and the id of each."""
+
+    id: IntArray
+    server: AnyArray
+    t_enqueue_s: FloatArray
+    t_start_s: FloatArray
+    t_finish_s: FloatArray
+    t_return_s: FloatArray
+    stall_s: FloatArray
+    service_s: FloatArray
+    batch: AnyArray
+    batch_size: AnyArray
+    drop: AnyArray
 
 
-def fill(requests: AnyArray, window: Workload, first_id: int, priorities: IntArray) -> None:
-    """Write what is fixed at emission.
+@jit
+def ended(s: Run, place: int) -> bool:
+    """Tell whether a request came to its end: no event will touch it again."""
+    r = req(s, place)
+    return bool(r["t_return_s"] == r["t_return_s"] or r["drop"] >= 0)
+
+
+@jit
+def take_down(run: AnyArray, rows: Rows, by_id: int, everybody: int, new: IntArray) -> int:
+    """Take down what became of requests that ended, and number the others.
 
     Args:
-        requests: Blank records, one per row of the window.
-        window: Emissions.
-        first_id: The id of the first.
-        priorities: All different ones of the run, ascending; (1,) where no node asks for them.
+        run: The record of the run, (1,).
+        rows: Written: in order where `by_id` is 0, else at the place of the id.
+        by_id: Whether rows are those of the whole run.
+        everybody: Whether those that did not end are taken down, too.
+        new: By place: the new place, -1 for who ended. One longer than there are requests.
+
+    Returns:
+        How many were taken down.
     """
-    for name in ("t_emit_s", "source", "up_bytes", "down_bytes", "patience_s", "expires_s"):
-        requests[name] = getattr(window, name)
-    requests["draw_s"] = window.service_s
-    requests["id"] = np.arange(first_id, first_id + len(requests))
-    if len(priorities) > 1:
-        above = np.searchsorted(priorities, window.priority)
-        requests["rank"] = len(priorities) - 1 - above
+    s = run[0]
+    count = left = 0
+    for place in range(s["emitted"]):
+        r = req(s, place)
+        over = ended(s, place)
+        new[place] = -1 if over else left
+        left += 0 if over else 1
+        if over or everybody:
+            _write(r, rows, r["id"] if by_id else count)
+            count += 1
+    new[s["emitted"]] = -1
+    return count
 
 
-def renew(state: State, window: Workload, first_id: int, priorities: IntArray) -> None:
-    """Let ended requests make room for a window of emissions; who has read them has them."""
-    old = state.requests[: int(state.facts["emitted"])]
-    alive = np.flatnonzero(~ended(old))
-    place = np.full(len(old) + 1, -1, np.int64)  # the last: nobody
-    place[alive] = np.arange(len(alive))
-    requests = blank(len(alive) + len(window.t_emit_s))
+@jit
+def _write(r: Run, rows: Rows, at: int) -> None:
+    rows.id[at] = r["id"]
+    rows.server[at] = r["server"]
+    rows.t_enqueue_s[at] = r["t_enqueue_s"]
+    rows.t_start_s[at] = r["t_start_s"]
+    rows.t_finish_s[at] = r["t_finish_s"]
+    rows.t_return_s[at] = r["t_return_s"]
+    rows.stall_s[at] = r["stall_s"]
+    rows.service_s[at] = r["service_s"]
+    rows.batch[at] = r["batch"]
+    rows.batch_size[at] = r["batch_size"]
+    rows.drop[at] = r["drop"]
+
+
+@jit
+def fill(run: AnyArray, window: Window, first_place: int, first_id: int) -> None:
+    """Write what is fixed at emission; nothing has happened to the requests yet."""
+    s = run[0]
+    nan = s["nan"]
+    for i in range(window.t_emit_s.shape[0]):
+        r = req(s, first_place + i)
+        r["id"] = first_id + i
+        r["t_emit_s"], r["source"] = window.t_emit_s[i], window.source[i]
+        r["up_bytes"], r["down_bytes"] = window.up_bytes[i], window.down_bytes[i]
+        r["draw_s"], r["rank"] = window.service_s[i], window.rank[i]
+        r["patience_s"], r["expires_s"] = window.patience_s[i], window.expires_s[i]
+        r["server"] = r["drop"] = r["serving"] = r["where"] = r["batch"] = r["link"] = -1
+        r["after"] = r["before"] = r["mate"] = r["child"] = -1
+        r["batch_size"] = 0
+        r["t_enqueue_s"] = r["t_start_s"] = r["t_finish_s"] = r["t_return_s"] = nan
+        r["stall_s"] = r["service_s"] = nan
+
+
+def renew(state: State, new: IntArray, window: Window, first_id: int) -> None:
+    """Let ended requests make room for a window of emissions.
+
+    Args:
+        state: Of the run.
+        new: What `take_down` has said.
+        window: The next emissions.
+        first_id: The id of the first of them.
+    """
+    old = state.requests[: len(new) - 1]
+    alive = np.flatnonzero(new[:-1] >= 0)
+    count = len(alive) + len(window.t_emit_s)
+    requests = np.empty(count, REQUEST)
     kept = requests[: len(alive)]
     kept[:] = old[alive]
     for name in _CHAINS:
-        kept[name] = place[kept[name]]
-    fill(requests[len(alive) :], window, first_id, priorities)
-    _tell_events(state, place)
-    _tell_nodes(state, place)
+        kept[name] = new[kept[name]]
+    _tell_events(state, new)
+    _tell_nodes(state, new)
     state.put("requests", requests)
-    state.facts["next"], state.facts["emitted"] = len(alive), len(requests)
+    state.facts["next"], state.facts["emitted"] = len(alive), count
+    fill(state.run, window, len(alive), first_id)
 
 
 def _tell_nodes(state: State, place: IntArray) -> None:
