@@ -11,8 +11,8 @@ def check_one(name: str) -> dict[str, Any]:
     """Check one scenario up to the point where a simulation would be built.
 
     Returns:
-        scenario, ok, errors and warnings (one text per mistake), resolved (None when there are
-        mistakes), hash.
+        scenario, ok, errors and warnings (one text per mistake), and, None when there are mistakes:
+        resolved, hash, engine (its name, and why it is the one).
     """
     from scenarios import loader
 
@@ -24,20 +24,29 @@ def check_one(name: str) -> dict[str, Any]:
         "warnings": [str(problem) for problem in found.warnings],
         "resolved": None,
         "hash": None,
+        "engine": None,
     }
     if found.scenario is None:
         return facts
     try:
-        _build(found.scenario)
+        engine = _build(found.scenario)
     except InputError as error:
         return {**facts, "ok": False, "errors": [f"{name}: {error}"]}
     resolved, digest = loader.resolved(found.scenario), loader.scenario_hash(found.scenario)
-    return {**facts, "resolved": resolved, "hash": digest}
+    return {**facts, "resolved": resolved, "hash": digest, "engine": engine}
 
 
-def _build(scenario: Any) -> None:
-    """Build all that a trial is built from: what only the drawn world shows is found here."""
+def _build(scenario: Any) -> dict[str, str]:
+    """Build all that a trial is built from, and return the engine that would compute it.
+
+    What only the drawn world shows is found here.
+    """
+    from agents.caches import CACHES
+    from agents.dispatchers import DISPATCHERS
     from scenarios.build import build_world
     from scenarios.trial import read_card
+    from sim.fast.decide import decide
+    from sim.parts import Parts
 
-    build_world(scenario, scenario.seed, read_card(scenario))
+    world = build_world(scenario, scenario.seed, read_card(scenario))
+    return decide(world, Parts(DISPATCHERS.load, CACHES.load), world.dispatch).facts()

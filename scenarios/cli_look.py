@@ -102,6 +102,8 @@ def check(
             for line in [*facts["warnings"], *facts["errors"]]:
                 say(line)
             say(f"{facts['scenario']}: {'ok' if facts['ok'] else mistakes(len(facts['errors']))}")
+            if facts["engine"]:
+                say(f"  engine: {facts['engine']['name']} ({facts['engine']['why']})")
     if as_json:
         emit({"ok": all(facts["ok"] for facts in found), "scenarios": found})
     elif resolved:

@@ -240,6 +240,8 @@ def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
         show_comparison(
             outcome.good(), baseline or grid.policies[0], outcome.axes, oracles_of(grid)
         )
+    for line in engines(outcome):
+        say(line)
     say(f"results: {outcome.run_dir} (look at them: moedge report {outcome.run_dir})")
     found = measure(grid.scenario.assertions, outcome.good(), outcome.axes)
     write_json(
@@ -248,6 +250,21 @@ def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
     for finding in found:
         say(str(finding))
     return [str(finding) for finding in found if not finding.kept]
+
+
+def engines(outcome: Outcome) -> list[str]:
+    """Say which engine computed how many trials, and why."""
+    from collections import Counter
+
+    from scenarios.results import RunFolder
+
+    folder = RunFolder(outcome.run_dir)
+    found = [folder.meta(str(row["id"])).get("engine") for row in outcome.good()]
+    known = Counter((facts["name"], facts["why"]) for facts in found if facts)
+    return [
+        f"engine: {name} ({why}{f'; {count} trials' if len(known) > 1 else ''})"
+        for (name, why), count in sorted(known.items())
+    ]
 
 
 def oracles_of(grid: Grid) -> list[str]:

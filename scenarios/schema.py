@@ -65,7 +65,11 @@ class Scenario(Words):
     duration_s: PositiveSeconds = Field(alias="duration", description="Arrivals stop then.")
     drain_s: Seconds = Field(60.0, alias="drain", description="Longest run on to finish the rest.")
     slot_s: PositiveSeconds = Field(5.0, alias="slot", description="Routing interval.")
-    engine: Literal["events", "auto"] = Field("auto", description="How the run is computed.")
+    engine: Literal["auto", "events", "slots"] = Field(
+        "auto",
+        description="How the run is computed: event by event, by compiled kernels, or whichever "
+        "suits. Results are the same.",
+    )
     load: Positive = Field(1.0, description="Factor on every arrival rate.", examples=[0.5, 2])
     model: ModelField = Field(
         description="A trained model and what it is charged as, or `none`: plain queues.",
