@@ -90,6 +90,7 @@ def build_world(scenario: Scenario, seed: int, card: ModelCard | None) -> World:
         faults=tuple(faults(scenario, names, wires, card)),
         decision_delay_slots=scenario.decision_delay_slots,
         regret_sample=scenario.regret.sample,
+        rows_bytes=scenario.record.requests_bytes,
     )
 
 

@@ -240,6 +240,7 @@ def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
         show_comparison(
             outcome.good(), baseline or grid.policies[0], outcome.axes, oracles_of(grid)
         )
+    _say_sample(outcome)
     say(f"results: {outcome.run_dir} (look at them: moedge report {outcome.run_dir})")
     found = measure(grid.scenario.assertions, outcome.good(), outcome.axes)
     write_json(
@@ -248,6 +249,20 @@ def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
     for finding in found:
         say(str(finding))
     return [str(finding) for finding in found if not finding.kept]
+
+
+def _say_sample(outcome: Outcome) -> None:
+    """Say how many requests have rows, where not all have."""
+    from scenarios.results import RunFolder
+
+    folder = RunFolder(outcome.run_dir)
+    for row in outcome.good()[:1]:
+        rows = folder.meta(str(row["id"])).get("rows")
+        if rows:
+            say(
+                f"rows: 1 in {rows['every']} requests is recorded; counts and the summary are from"
+                " all (`record: {requests: unlimited}` keeps all)"
+            )
 
 
 def oracles_of(grid: Grid) -> list[str]:

@@ -13,6 +13,8 @@ from sim.records import columns, dtype
 from sim.totals import Totals
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sim.arrays import AnyArray, BoolArray
     from sim.config import World
     from sim.records import Table, Tables
@@ -112,14 +114,23 @@ class Retired:
         return table, {"rows": rows, "totals": self.totals.facts()}
 
 
-def sampled(world: World, tables: Tables) -> dict[str, Any]:
-    """Cut the table `requests` of a finished run to the sample, and return what meta says of it.
+def sampled(world: World, tables: Tables, meta: dict[str, Any]) -> None:
+    """Cut the table `requests` of a finished run to the sample, and say so in its meta facts.
 
     Nothing is cut, and nothing said, where all rows fit.
     """
     retired = Retired(world)
-    if not retired.samples:
-        return {}
-    retired.retire(tables["requests"])
-    tables["requests"], facts = retired.finish()
-    return facts
+    if retired.samples:
+        retired.retire(tables["requests"])
+        tables["requests"], facts = retired.finish()
+        describe(meta, facts)
+
+
+def describe(meta: dict[str, Any], facts: Mapping[str, Any]) -> None:
+    """Add to the meta facts of a run what `Retired.finish` says, and a note for the reader."""
+    meta.update(facts)
+    every = facts["rows"]["every"]
+    meta["notes"].append(
+        f"1 in {every} requests is recorded, the same ones under every policy; counts, latencies"
+        " and the summary are from all requests."
+    )

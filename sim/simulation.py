@@ -57,7 +57,8 @@ def simulate(world: World, policy: PolicySpec | None, parts: Parts) -> Record:
         )
         slots = tables["slots"]
         slots.update({name: values.astype(slots[name].dtype) for name, values in rewards.items()})
-    meta = _meta(world, policy, fleet, counts) | sampled(world, tables)
+    meta = _meta(world, policy, fleet, counts)
+    sampled(world, tables, meta)
     meta["workload_digest"] = workload.digest
     return Record(tables, meta, digest(tables), workload.digest)
 
