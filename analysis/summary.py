@@ -176,7 +176,8 @@ def audit_facts(meta: Mapping[str, Any]) -> dict[str, float]:
 def _utilisation(slots: Table, meta: Mapping[str, Any], routed: list[int]) -> float:
     """Return busy server time over server time, whole slots of the arrival period only."""
     whole = max(1, math.floor(float(meta["duration_s"]) / float(meta["slot_s"]) + 1e-9))
-    servers = sum(int(node["servers"]) for node in meta["nodes"] if int(node["id"]) in set(routed))
+    mine = set(routed)
+    servers = sum(int(node["servers"]) for node in meta["nodes"] if int(node["id"]) in mine)
     kept = np.isin(slots["node"], routed) & (slots["slot"] < whole)
     span = whole * float(meta["slot_s"]) * servers
     return float(slots["busy_s"][kept].sum()) / span if span else math.nan
@@ -191,7 +192,8 @@ def _decision_share(tables: Tables, meta: Mapping[str, Any], routed: list[int]) 
     busy = float(slots["busy_s"][np.isin(slots["node"], routed)].sum())
     if busy <= 0.0:
         return math.nan
-    own = [node["own_s"] for node in meta["nodes"] if node["id"] in routed and "own_s" in node]
+    mine = set(routed)
+    own = [node["own_s"] for node in meta["nodes"] if node["id"] in mine and "own_s" in node]
     if len(own) == len(routed):
         return math.fsum(own) / busy
     served = batch_seconds(
