@@ -57,15 +57,17 @@ def by_stream(run: Run, trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def _from_totals(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    place = list(stream_ids(trials[0].meta))
+    place = {label: i for i, label in enumerate(stream_ids(trials[0].meta))}
     rows = []
     for policy, mine in by_policy(trials).items():
         parts = parted(ends(trial.meta for trial in mine), "stream", "priority")
         for (stream, priority), found in parts.items():
+            if stream not in place:
+                continue  # more streams than are told apart
             facts = stream_facts(found)
             row = {"stream": stream, "priority": priority, "policy": policy}
             rows.append(row | {key: facts[fact] for key, fact in _FACTS.items()})
-    return sorted(rows, key=lambda r: (place.index(r["stream"]), -r["priority"], r["policy"]))
+    return sorted(rows, key=lambda r: (place[r["stream"]], -r["priority"], r["policy"]))
 
 
 def by_link(run: Run, trial: Trial, most: int = 12) -> list[dict[str, Any]]:

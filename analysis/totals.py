@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.outcomes import BY_STREAM, keyed, stream_ids
 from sim.records import DROPS
+from sim.totals import MOST_STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -155,9 +156,9 @@ def stream_facts(found: Ends) -> dict[str, Any]:
 
 
 def by_stream(found: Ends, meta: Mapping[str, Any]) -> dict[str, float]:
-    """Return what `BY_STREAM` names for each stream, as `<key>[<stream>]`; nothing of only one."""
+    """Return what `BY_STREAM` names for each stream, as `outcomes.by_stream` does."""
     labels = stream_ids(meta)
-    if len(labels) < 2:
+    if not 2 <= len(labels) <= MOST_STREAMS:
         return {}
     parts = parted(found, "stream")
     none = Ends((), found.lowest_s, found.per_octave)

@@ -30,6 +30,7 @@ BINS = _number(_HIGHEST_S) - FIRST + 1
 # Latencies are added up in whole numbers of 2^-20 s and of 2^-52 s, so that no order of the
 # requests, and no way to compute it, changes the sum.
 COARSE, FINE = 2.0**20, 2.0**32
+MOST_STREAMS = 1000  # streams of a scenario that are told apart: no file can name more
 _COUNTS = ("requests", "returned", "timely", "missed", "scored", "right", "useful")
 _PRIORITIES = 2**16  # int16
 
@@ -171,14 +172,20 @@ def _filled(bins: IntArray) -> dict[str, Any]:
 
 
 class _Groups:
-    """Numbers the pairs of stream (of the scenario) and priority as they appear."""
+    """Numbers the pairs of stream (of the scenario) and priority as they appear.
+
+    A world with more streams than any file can name has them counted as one without a name.
+    """
 
     def __init__(self, world: World) -> None:
         names = {node.id: node.name for node in world.nodes}
         labels = [s.name.removesuffix(f".{names[s.node]}") for s in world.streams]
+        if len(set(labels)) > MOST_STREAMS:
+            labels = [""] * len(labels)
         self._labels = list(dict.fromkeys(labels))
+        place = {name: i for i, name in enumerate(self._labels)}
         self._label = np.zeros(max((s.id for s in world.streams), default=0) + 1, np.int64)
-        self._label[[s.id for s in world.streams]] = [self._labels.index(name) for name in labels]
+        self._label[[s.id for s in world.streams]] = [place[name] for name in labels]
         self._column = np.full(_PRIORITIES, -1, np.int64)  # of a priority in `_places`
         self._places = np.full((len(self._labels), 0), -1, np.int64)
         self.found: list[tuple[str, int]] = []
