@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, odd
 _WORD = 2**64
 _BLOCK = 65536  # rows that are counted at once
+_RECENT = 64  # blocks of kept rows that are joined to one
 
 
 def row_bytes() -> int:
@@ -78,6 +79,7 @@ class Retired:
         self.sample = sample_of(world)
         self.totals = Totals(world, compiled)
         self._blocks: list[Table] = []
+        self._recent: list[Table] = []  # small ones, to be joined
 
     @property
     def samples(self) -> bool:
@@ -95,16 +97,26 @@ class Retired:
             self.totals.add(block)
             kept = np.flatnonzero(self.sample.keeps(block["id"]))
             if len(kept):
-                self._blocks.append({name: values[kept] for name, values in block.items()})
+                self._recent.append({name: values[kept] for name, values in block.items()})
+            if len(self._recent) >= _RECENT:
+                self._join()
+
+    def _join(self) -> None:
+        """Make one block of the recent ones: thousands of small arrays cost more than they hold."""
+        recent, self._recent = self._recent, []
+        if recent:
+            names = recent[0]
+            joined = {name: np.concatenate([block[name] for block in recent]) for name in names}
+            self._blocks.append(joined)
 
     def finish(self) -> tuple[Table, dict[str, Any]]:
         """Return the table `requests` by id, and what meta says of all requests; to be asked once.
 
         Requests that are still in flight must have been retired before.
         """
-        order = np.argsort(
-            np.concatenate([np.empty(0, np.int64), *(b["id"] for b in self._blocks)])
-        )
+        self._join()
+        ids = [block["id"] for block in self._blocks]
+        order = np.argsort(np.concatenate([np.empty(0, np.int64), *ids]))
         table = {}
         for column in columns("requests"):
             parts = [block.pop(column.name) for block in self._blocks]
