@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.records import DROPS, Table
+from sim.totals import MOST_STREAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
-    from sim.arrays import BoolArray
+    from sim.arrays import AnyArray, BoolArray
 
 # what a summary says of each stream
 BY_STREAM = (
@@ -89,16 +90,28 @@ def stream_ids(meta: Mapping[str, Any]) -> dict[str, list[int]]:
 
 
 def by_stream(requests: Table, meta: Mapping[str, Any]) -> dict[str, float]:
-    """Return what `BY_STREAM` names for each stream, as `<key>[<stream>]`; nothing of only one."""
+    """Return what `BY_STREAM` names for each stream, as `<key>[<stream>]`.
+
+    Nothing of only one stream, nor of more than a file can name (`sim.totals`).
+    """
     streams = stream_ids(meta)
-    if len(streams) < 2:
+    if not 2 <= len(streams) <= MOST_STREAMS:
         return {}
     out: dict[str, float] = {}
-    for label, ids in streams.items():
-        mine = np.isin(requests["stream"], ids)
+    for label, mine in zip(streams, _rows_of(requests["stream"], streams.values()), strict=True):
         found = stream_facts({name: requests[name][mine] for name in _COLUMNS})
         out |= {keyed(key, label): found[key] for key in BY_STREAM}
     return out
+
+
+def _rows_of(stream: AnyArray, parts: Collection[Sequence[int]]) -> list[AnyArray]:
+    """Return the rows of each part of the streams, in order."""
+    part_of = np.zeros(1 + max(max(ids) for ids in parts), np.int64)
+    for place, ids in enumerate(parts):
+        part_of[ids] = place
+    part = part_of[stream]
+    order = np.argsort(part, kind="stable")
+    return np.split(order, np.searchsorted(part[order], np.arange(1, len(parts))))
 
 
 def stream_facts(requests: Table) -> dict[str, Any]:

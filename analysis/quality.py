@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.totals import sampled
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -43,7 +45,8 @@ def quality(tables: Tables, meta: Mapping[str, Any], routed: list[int]) -> dict[
     Every node-slot weighs the same. `regret_early` is over each node's first 50 steps,
     `regret_late` over the last quarter of each node's steps (at least one), `regret_fixed_mean`
     that of the node's best fixed merge in hindsight. `context_floor_mean` is the sampling floor of
-    the node-slots that have a context error, so that the two can be subtracted.
+    the node-slots that have a context error, so that the two can be subtracted; it needs the rows
+    of all requests, and is NaN where the table holds a sample.
 
     Args:
         tables: The tables of a Record.
@@ -67,7 +70,9 @@ def quality(tables: Tables, meta: Mapping[str, Any], routed: list[int]) -> dict[
         "regret_expected_mean": mean(best - rows["reward_expected"]),
         "regret_fixed_mean": mean(best - rows["reward_fixed"]),
         "context_tv_mean": mean(rows["context_tv"]),
-        "context_floor_mean": _floor_mean(tables["requests"], rows, float(meta["slot_s"])),
+        "context_floor_mean": _floor_mean(tables["requests"], rows, float(meta["slot_s"]))
+        if sampled(meta) == 1
+        else math.nan,
     }
 
 

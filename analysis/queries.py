@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.quality import floor_of
+from analysis.totals import ends, sampled
 from sim.records import FAULTS, MEMORY, Table
 
 if TYPE_CHECKING:
@@ -40,10 +41,20 @@ class Tail:
 
 
 def tails(run: Run, trials: Sequence[Trial]) -> dict[str, Tail]:
-    """Return the tail of the latency of every policy, down to the slowest ten requests."""
+    """Return the tail of the latency of every policy, down to the slowest ten requests.
+
+    Of all requests, also where a sample of them has rows.
+    """
+    share = np.concatenate((np.linspace(1.0, 0.5, 40)[:-1], np.geomspace(0.5, 1e-4, 110)))
+    if are_sampled(trials):
+        pooled = {policy: ends(t.meta for t in mine) for policy, mine in by_policy(trials).items()}
+        return {
+            policy: _tail(found.count("returned"), found.quantiles_s(1.0 - share), share)
+            for policy, found in pooled.items()
+            if found.count("returned")
+        }
     names = [trial.id for trial in trials]
     counts = run.select("requests", names, f"SELECT count(*) AS n FROM t WHERE {_RETURNED}")
-    share = np.concatenate((np.linspace(1.0, 0.5, 40)[:-1], np.geomspace(0.5, 1e-4, 110)))
     function = "quantile_cont" if int(counts["n"][0]) <= EXACT_ROWS else "approx_quantile"
     levels = ", ".join(f"{1.0 - s:.6f}" for s in share)
     sql = (
@@ -57,7 +68,18 @@ def tails(run: Run, trials: Sequence[Trial]) -> dict[str, Tail]:
     }
 
 
-def _tail(n: int, quantiles: Sequence[float], share: FloatArray) -> Tail:
+def are_sampled(trials: Sequence[Trial]) -> bool:
+    """Tell whether the table `requests` holds only some rows of a trial."""
+    return any(sampled(trial.meta) > 1 for trial in trials)
+
+
+def by_policy(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """Group trials by policy, policies sorted."""
+    names = sorted({trial.policy for trial in trials})
+    return {name: [trial for trial in trials if trial.policy == name] for name in names}
+
+
+def _tail(n: int, quantiles: Sequence[float] | FloatArray, share: FloatArray) -> Tail:
     known = share * n >= 10.0
     return Tail(np.asarray(quantiles, dtype=np.float64)[known], share[known], int(n))
 
@@ -65,7 +87,8 @@ def _tail(n: int, quantiles: Sequence[float], share: FloatArray) -> Tail:
 def over_time(run: Run, trials: Sequence[Trial], bins: int = 60) -> dict[str, Table]:
     """Return, per policy, quantiles of latency and the accuracy by time of emission.
 
-    Columns: t_s (middle of the bin), p50, p95, p99 (s), accuracy, n.
+    Columns: t_s (middle of the bin), p50, p95, p99 (s), accuracy, n (rows). Where the table holds a
+    sample of the requests, these are the sample's.
     """
     names = [trial.id for trial in trials]
     width_s = max(float(trial.meta["duration_s"]) for trial in trials) / bins
@@ -94,7 +117,10 @@ _STAMPS = (
 
 
 def interesting(run: Run, trial: Trial) -> list[tuple[str, int]]:
-    """Return a handful of (why, request id) of one trial: slowest, p99, median, dropped, late."""
+    """Return a handful of (why, request id) of one trial: slowest, p99, median, dropped, late.
+
+    All are among the requests that have a row.
+    """
     late = f"{_LATENCY} - deadline_s"
     back = f"SELECT id, {_LATENCY} AS s, {late} AS late FROM t WHERE {_RETURNED}"
     at = "SELECT id FROM ({}) ORDER BY abs(s - (SELECT quantile_cont(s, {}) FROM ({}))), id LIMIT 1"
@@ -247,11 +273,11 @@ def drift_table(run: Run, trial: Trial) -> Table:
 def curves_table(run: Run, trial: Trial) -> Table:
     """Return the table `slots` by slot and node, with the sampling floor of its context errors.
 
-    Column `floor` is there where some node-slot has a context error.
+    Column `floor` is there where some node-slot has a context error and every request a row.
     """
     rows = run.select("slots", [trial.id], "SELECT * EXCLUDE (trial) FROM t ORDER BY slot, node")
     found = {name: _floats(values) for name, values in rows.items()}
-    if np.isfinite(found["context_tv"]).any():
+    if np.isfinite(found["context_tv"]).any() and not are_sampled([trial]):
         found["floor"] = floor_of(found, _task_counts(run, trial))
     return found
 

@@ -8,30 +8,21 @@ not apply (no model, nothing served).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from analysis import totals
 from analysis.drift import drift_facts
 from analysis.outcomes import by_stream, counts, latency, usefulness
 from analysis.quality import arrival_slots, quality
+from sim.stability import Levels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sim.arrays import AnyArray, FloatArray
     from sim.records import Table, Tables
-
-# A station is unstable when its number in system both keeps rising and rises by more than chance
-# can explain. The
-# values were calibrated on M/M/1 queues (tests/analysis/test_stability.py has the rates of both
-# errors).
-_SEGMENTS = 20
-_SAMPLES_PER_SEGMENT = 5
-_LEAST_ARRIVALS = 100
-_LEAST_TAU = 0.6
-_LEAST_SHARE = 0.01
-_QUARTER = _SEGMENTS // 4
 
 
 def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,11 +51,8 @@ def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
         meta: Its meta facts.
     """
     routed = routed_nodes(meta)
-    requests = tables["requests"]
-    unstable = unstable_nodes(requests, meta)
-    out: dict[str, Any] = counts(requests)
-    out |= latency(requests)
-    out |= usefulness(requests, float(meta["duration_s"]))
+    ends = _ends(tables, meta)
+    out, unstable = ends.facts, ends.unstable
     out |= quality(tables, meta, routed)
     drift, slots = tables.get("drift", {}), tables.get("slots", {})
     out |= drift_facts(drift, slots, routed, arrival_slots(meta))
@@ -74,7 +62,27 @@ def summarise(tables: Tables, meta: Mapping[str, Any]) -> dict[str, Any]:
     out["stable"] = not unstable
     names = {int(node["id"]): str(node["name"]) for node in meta["nodes"]}
     out["unstable_nodes"] = "; ".join(names[node] for node in unstable)
-    return out | by_stream(requests, meta)
+    return out | ends.by_stream
+
+
+class _Ends(NamedTuple):
+    """How the requests of a run ended."""
+
+    facts: dict[str, Any]
+    by_stream: dict[str, float]
+    unstable: list[int]
+
+
+def _ends(tables: Tables, meta: Mapping[str, Any]) -> _Ends:
+    """Look at all requests: at their rows, or at what was counted where these are a sample."""
+    duration_s = float(meta["duration_s"])
+    if totals.sampled(meta) > 1:
+        found = totals.ends([meta])
+        facts = totals.counts(found) | totals.latency(found) | totals.usefulness(found, duration_s)
+        return _Ends(facts, totals.by_stream(found, meta), list(meta["totals"]["unstable"]))
+    rows = tables["requests"]
+    facts = counts(rows) | latency(rows) | usefulness(rows, duration_s)
+    return _Ends(facts, by_stream(rows, meta), unstable_nodes(rows, meta))
 
 
 def routed_nodes(meta: Mapping[str, Any]) -> list[int]:
@@ -168,7 +176,8 @@ def audit_facts(meta: Mapping[str, Any]) -> dict[str, float]:
 def _utilisation(slots: Table, meta: Mapping[str, Any], routed: list[int]) -> float:
     """Return busy server time over server time, whole slots of the arrival period only."""
     whole = max(1, math.floor(float(meta["duration_s"]) / float(meta["slot_s"]) + 1e-9))
-    servers = sum(int(node["servers"]) for node in meta["nodes"] if int(node["id"]) in set(routed))
+    mine = set(routed)
+    servers = sum(int(node["servers"]) for node in meta["nodes"] if int(node["id"]) in mine)
     kept = np.isin(slots["node"], routed) & (slots["slot"] < whole)
     span = whole * float(meta["slot_s"]) * servers
     return float(slots["busy_s"][kept].sum()) / span if span else math.nan
@@ -183,7 +192,8 @@ def _decision_share(tables: Tables, meta: Mapping[str, Any], routed: list[int]) 
     busy = float(slots["busy_s"][np.isin(slots["node"], routed)].sum())
     if busy <= 0.0:
         return math.nan
-    own = [node["own_s"] for node in meta["nodes"] if node["id"] in routed and "own_s" in node]
+    mine = set(routed)
+    own = [node["own_s"] for node in meta["nodes"] if node["id"] in mine and "own_s" in node]
     if len(own) == len(routed):
         return math.fsum(own) / busy
     served = batch_seconds(
@@ -220,53 +230,11 @@ def _next_crash(faults: Table, node: int, after_s: float, end_s: float) -> float
 def unstable_nodes(requests: Table, meta: Mapping[str, Any]) -> list[int]:
     """Return the serving nodes whose queue grows over the whole arrival period.
 
-    The number in system is sampled at 100 instants and averaged in 20 segments. A node is unstable
-    when Kendall's tau of the segments is at least 0.6 (it keeps rising) and the last quarter
-    exceeds the first by at least 1 % of the node's arrivals and by their square root (a critically
-    loaded station wanders that far by chance). Fewer than 100 arrivals prove nothing. Dropped
-    requests are left out, since the tables do not say when they left.
-
-    A queue that its capacity holds down does not grow for ever: it shows in the drops instead.
-
-    Source: Kendall 1938 (tau). Deviation: none; the combination is calibrated, see the tests.
+    `sim.stability` has the rule. A queue that its capacity holds down does not grow for ever: it
+    shows in the drops instead.
     """
-    serving = [int(node["id"]) for node in meta["nodes"] if node["servers"] > 0]
-    kept = np.isfinite(requests["t_enqueue_s"]) & (requests["drop"] < 0)
-    server = requests["server"][kept]
-    enter, leave = requests["t_enqueue_s"][kept], requests["t_finish_s"][kept]
-    found = []
-    for node in serving:
-        mine = server == node
-        if keeps_growing(enter[mine], leave[mine], float(meta["duration_s"])):
-            found.append(node)
-    return found
-
-
-def keeps_growing(enter_s: FloatArray, leave_s: FloatArray, duration_s: float) -> bool:
-    """Tell whether the number in system grows all over [0, duration_s]; NaN: never left."""
-    arrivals = int((enter_s <= duration_s).sum())
-    if arrivals < _LEAST_ARRIVALS:
-        return False
-    level = (
-        in_system(enter_s, leave_s, duration_s)
-        .reshape(_SEGMENTS, _SAMPLES_PER_SEGMENT)
-        .mean(axis=1)
-    )
-    growth = level[-_QUARTER:].mean() - level[:_QUARTER].mean()
-    enough = max(_LEAST_SHARE * arrivals, math.sqrt(arrivals))
-    return bool(growth >= enough and kendall_tau(level) >= _LEAST_TAU)
-
-
-def in_system(enter_s: FloatArray, leave_s: FloatArray, duration_s: float) -> FloatArray:
-    """Return the number in system at 100 equally spaced instants up to `duration_s`, (100,)."""
-    samples = _SEGMENTS * _SAMPLES_PER_SEGMENT
-    at = duration_s * np.arange(1, samples + 1) / samples
-    left = np.sort(leave_s[np.isfinite(leave_s)])
-    inside = np.searchsorted(np.sort(enter_s), at, "right") - np.searchsorted(left, at, "right")
-    return inside.astype(np.float64)
-
-
-def kendall_tau(series: FloatArray) -> float:
-    """Return Kendall's tau between a series and its order; ties count nothing."""
-    early, late = np.triu_indices(len(series), 1)
-    return float(np.sign(series[late] - series[early]).mean())
+    nodes = max((int(node["id"]) for node in meta["nodes"]), default=0) + 1
+    levels = Levels(nodes, float(meta["duration_s"]))
+    levels.add(requests)
+    growing = set(levels.growing().tolist())
+    return [int(node["id"]) for node in meta["nodes"] if int(node["id"]) in growing]

@@ -91,6 +91,7 @@ def build_world(scenario: Scenario, seed: int, card: ModelCard | None) -> World:
         decision_delay_slots=scenario.decision_delay_slots,
         regret_sample=scenario.regret.sample,
         engine=scenario.engine,
+        rows_bytes=scenario.record.requests_bytes,
     )
 
 

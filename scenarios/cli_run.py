@@ -242,6 +242,7 @@ def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
         )
     for line in engines(outcome):
         say(line)
+    _say_sample(outcome)
     say(f"results: {outcome.run_dir} (look at them: moedge report {outcome.run_dir})")
     found = measure(grid.scenario.assertions, outcome.good(), outcome.axes)
     write_json(
@@ -265,6 +266,20 @@ def engines(outcome: Outcome) -> list[str]:
         f"engine: {name} ({why}{f'; {count} trials' if len(known) > 1 else ''})"
         for (name, why), count in sorted(known.items())
     ]
+
+
+def _say_sample(outcome: Outcome) -> None:
+    """Say how many requests have rows, where not all have."""
+    from scenarios.results import RunFolder
+
+    folder = RunFolder(outcome.run_dir)
+    for row in outcome.good()[:1]:
+        rows = folder.meta(str(row["id"])).get("rows")
+        if rows:
+            say(
+                f"rows: 1 in {rows['every']} requests is recorded; counts and the summary are from"
+                " all (`record: {requests: unlimited}` keeps all)"
+            )
 
 
 def oracles_of(grid: Grid) -> list[str]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED = "done", "failed"
 _LOCK = ".lock"
+_ROW_GROUP = 122_880  # rows that are packed at once: memory does not grow with the table
 
 
 # --- tables -------------------------------------------------------------------------------------
@@ -95,7 +96,8 @@ def write_table(
         target = _literal(str(temporary))
         try:
             connection.execute(
-                f"COPY (SELECT {selected} FROM rows) TO {target} (FORMAT parquet, COMPRESSION zstd)"
+                f"COPY (SELECT {selected} FROM rows) TO {target} "
+                f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP})"
             )
         except duckdb.IOException as error:
             raise OSError(_reason(str(error))) from error

@@ -21,6 +21,7 @@ from scenarios.schema_policy import (
     DispatchField,
     ModelField,
     PolicyField,
+    Recording,
     Regret,
 )
 from scenarios.schema_traffic import Feedback, Service, Stream
@@ -102,6 +103,9 @@ class Scenario(Words):
     )
     regret: Regret = Field(
         default_factory=lambda: Regret.model_validate({}), description="How regret is measured."
+    )
+    record: Recording = Field(
+        default_factory=lambda: Recording.model_validate({}), description="What is written down."
     )
     decision_delay_slots: Count = Field(0, description="Slots from a decision to its first effect.")
     assertions: Annotated[tuple[AssertionField, ...], Field(max_length=100)] = Field(

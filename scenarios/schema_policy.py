@@ -23,6 +23,7 @@ from scenarios.schema_fleet import as_kind, text_or_mapping
 from scenarios.schema_types import (
     ArchitectureName,
     Bytes,
+    BytesOrUnlimited,
     CacheName,
     DispatcherName,
     Name,
@@ -220,6 +221,18 @@ class Regret(Words):
 
     sample: Share = Field(
         0.05, description="Share of node-slots whose expected reward is computed in full."
+    )
+
+
+class Recording(Words):
+    """How much of a run is written down."""
+
+    requests_bytes: BytesOrUnlimited = Field(
+        500e6,
+        alias="requests",
+        description="Most bytes of the table of requests in memory. A longer one keeps an even"
+        " sample of its rows; counts and the summary are from all requests.",
+        examples=["500 MB", "unlimited"],
     )
 
 

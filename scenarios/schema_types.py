@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
@@ -84,12 +84,14 @@ def _quantity(dimension: Dimension, *, positive: bool = False, unlimited: bool =
     return (BeforeValidator(read), PlainSerializer(write, when_used="json"), WithJsonSchema(schema))
 
 
+_BUDGET = replace(BYTES, unlimited=True, examples=("500 MB", "2 GB", UNLIMITED))
 Seconds: TypeAlias = Annotated[float, *_quantity(TIME)]
 PositiveSeconds: TypeAlias = Annotated[float, *_quantity(TIME, positive=True)]
 SecondsOrForever: TypeAlias = Annotated[float, *_quantity(TIME, positive=True, unlimited=True)]
 NoneToForever: TypeAlias = Annotated[float, *_quantity(TIME, unlimited=True)]
 Bytes: TypeAlias = Annotated[float, *_quantity(BYTES)]
 PositiveBytes: TypeAlias = Annotated[float, *_quantity(BYTES, positive=True)]
+BytesOrUnlimited: TypeAlias = Annotated[float, *_quantity(_BUDGET, positive=True, unlimited=True)]
 Bandwidth: TypeAlias = Annotated[float, *_quantity(BANDWIDTH, positive=True, unlimited=True)]
 Rate: TypeAlias = Annotated[float, *_quantity(RATE)]
 PositiveRate: TypeAlias = Annotated[float, *_quantity(RATE, positive=True)]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sim.arrays import AnyArray
+    from sim.arrivals.windows import Window
     from sim.arrivals.workload import Workload
 
 
@@ -39,13 +40,13 @@ _TYPE = dict(STAMPS)
 
 
 class Columns(ABC):
-    """The table `requests` while a run is going on.
+    """The table `requests` while a run is going on, or a window of it.
 
     Args:
         workload: Everything fixed at emission.
     """
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload | Window) -> None:
         self.count = len(workload.t_emit_s)
         self.workload = workload
 
@@ -85,7 +86,7 @@ class Columns(ABC):
         """Return the table `requests` (see sim.records), without copying the stamps."""
         drawn = self.workload
         made: dict[str, AnyArray] = {
-            "id": np.arange(self.count, dtype=np.int64),
+            "id": np.arange(drawn.first, drawn.first + self.count, dtype=np.int64),
             "stream": drawn.stream,
             "source": drawn.source,
             "task": drawn.task,

@@ -12,6 +12,7 @@ from sim.errors import InputError
 from sim.fast.decide import decide
 from sim.fleet import Fleet
 from sim.records import Record, digest
+from sim.sampling import sampled
 from sim.slots import reward_columns
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def simulate(world: World, policy: PolicySpec | None, parts: Parts) -> Record:
         slots = tables["slots"]
         slots.update({name: values.astype(slots[name].dtype) for name, values in rewards.items()})
     meta = _meta(world, policy, fleet, counts)
+    sampled(world, tables, meta)
     meta["workload_digest"] = workload.digest
     meta["engine"] = decision.facts()
     return Record(tables, meta, digest(tables), workload.digest)

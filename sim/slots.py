@@ -77,11 +77,12 @@ def group(requests: Table, slots: Table, slot_s: float) -> Groups:
     done = np.flatnonzero(~np.isnan(requests["t_finish_s"]))
     start = slot_of(requests["t_start_s"][done], slot_s, number)
     row = row_of[start * nodes + requests["server"][done]]
-    key = np.stack([row, requests["plan"][done], requests["task"][done]], axis=1).astype(np.int64)
-    entries, count = np.unique(key, axis=0, return_counts=True)
-    entries = entries.reshape(-1, 3)
+    plan, task = (requests[name][done].astype(np.int64) + 1 for name in ("plan", "task"))  # >= 0
+    plans, tasks = int(plan.max(initial=0)) + 1, int(task.max(initial=0)) + 1
+    entries, count = np.unique((row * plans + plan) * tasks + task, return_counts=True)
+    at, of = np.divmod(entries, tasks)
     served = np.bincount(row, minlength=rows).astype(np.int64)
-    return Groups(row, served, entries[:, 0], entries[:, 1], entries[:, 2], count.astype(np.int64))
+    return Groups(row, served, at // plans, at % plans - 1, of - 1, count.astype(np.int64))
 
 
 def realised(requests: Table, groups: Groups, rows: int) -> FloatArray:

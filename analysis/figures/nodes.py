@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sim.arrays import FloatArray
 
 MOST_ROWS = 400  # nodes in one heat map
+MOST_PLACES = 1000  # nodes on the map; above, the fleet is a mosaic without links
 _FORCED = 400  # nodes up to which the map is relaxed; above, nodes stand on a circle
 
 
@@ -142,6 +143,36 @@ def fleet_map(
         line={"color": "#C3CAD4", "width": 1.2},
     )  # fmt: skip
     _nodes(fig, meta["nodes"], place, level * quantity.factor, quantity, span)
+    return fig
+
+
+def mosaic(
+    title: str, nodes: Sequence[Mapping[str, Any]], level: FloatArray, quantity: Quantity,
+    span: tuple[float, float],
+) -> go.Figure:  # fmt: skip
+    """Draw a square per node, row by row in the order given; colour as in `fleet_map`.
+
+    Args:
+        title: Plotly text that names the policy.
+        nodes: Facts of the nodes, (N,).
+        level: Each node's mean of the quantity, (N,), NaN where it has none.
+        quantity: What it is.
+        span: Range of the colours.
+    """
+    fig = style.figure(f"{quantity.title}, mean over time, {title}", "", "", height=420)
+    fig.update_xaxes(visible=False)
+    fig.update_yaxes(visible=False, scaleanchor="x", scaleratio=1, autorange="reversed")
+    fig.update_layout(margin={"l": 20, "r": 20, "b": 30, "t": 56})
+    side = math.ceil(math.sqrt(len(nodes)))
+    cells = np.full(side * side, np.nan)
+    cells[: len(nodes)] = level * quantity.factor
+    names = [style.plain(node["name"]) for node in nodes] + [""] * (side * side - len(nodes))
+    rows = [names[first : first + side] for first in range(0, side * side, side)]
+    fig.add_heatmap(
+        z=style.light(cells.reshape(side, side)), hovertext=rows, name=quantity.title,
+        zmin=span[0], zmax=span[1], colorscale=quantity.colors, hoverongaps=False, showscale=False,
+        hovertemplate=f"%{{hovertext}}: %{{z:.4~g}} {quantity.unit}<extra></extra>",
+    )  # fmt: skip
     return fig
 
 

@@ -61,18 +61,20 @@ def _views(ctx: Context, case: Case, policy: Choice) -> list[tuple[str, _View]]:
     rank = {int(node["id"]): i for i, node in enumerate(nodes)}
     links = [(rank[int(k["src"])], rank[int(k["dst"])]) for k in case.meta["links"]]
     place = draw.positions(len(nodes), links)
+    shown = case.shown()
+    heats = {slug: heat(ctx.run, shown[name]) for slug, name in policy.options if name in shown}
+    order = _picked(_order(case), list(heats.values()))
     found = []
     for slug, name in policy.options:
-        trial = case.shown().get(name)
-        if trial is None:
-            continue
-        broke = spans(events(ctx.run, trial), trial.meta)
-        found.append((slug, _View(case, trial, heat(ctx.run, trial), _order(case), broke, place)))
+        if slug in heats:
+            broke = spans(events(ctx.run, shown[name]), shown[name].meta)
+            view = _View(case, shown[name], heats[slug], order, broke, place)
+            found.append((slug, view))
     return found
 
 
 def _order(case: Case) -> list[int]:
-    """Return the rows to draw: serving nodes by group and name."""
+    """Return the serving nodes by group and name, routed ones first."""
     nodes = case.meta["nodes"]
     serving = [i for i, node in enumerate(nodes) if int(node["servers"]) > 0]
     serving.sort(
@@ -82,7 +84,25 @@ def _order(case: Case) -> list[int]:
             natural(str(nodes[i]["name"])),
         )
     )
-    return serving[: draw.MOST_ROWS]
+    return serving
+
+
+def _picked(serving: list[int], heats: list[Heat]) -> list[int]:
+    """Pick the rows to draw of a large fleet, the same under every policy.
+
+    Half of them are the nodes in the deepest trouble: the most drops, then the longest queue, under
+    any policy. The others are even over all nodes by name.
+    """
+    if len(serving) <= draw.MOST_ROWS:
+        return serving
+    drops, queue = (
+        np.max([np.nan_to_num(h.values[key][serving]).max(axis=1) for h in heats], axis=0)
+        for key in ("dropped", "queue")
+    )
+    worst = np.lexsort((-queue, -drops))[: draw.MOST_ROWS // 2]
+    rest = np.setdiff1d(np.arange(len(serving)), worst)
+    even = rest[np.linspace(0, len(rest) - 1, draw.MOST_ROWS - len(worst)).round().astype(int)]
+    return [serving[i] for i in np.union1d(worst, even).tolist()]
 
 
 def _present(views: list[_View]) -> list[draw.Quantity]:
@@ -103,14 +123,24 @@ def _panels(ctx: Context, views: dict[tuple[str, str], _View], choices: tuple[Ch
             for slug, view in mine.items():
                 heats[case.slug, slug, q.key] = _heat(view, q, span)
                 maps[case.slug, slug, q.key] = _map(view, q, span)
-    more = max(len(case.meta["nodes"]) for case in ctx.cases) > draw.MOST_ROWS
-    note = f" The first {draw.MOST_ROWS} nodes by name." if more else ""
+    most = max(len(_order(case)) for case in ctx.cases)
+    note = (
+        f" {draw.MOST_ROWS} of {most:,} nodes: the {draw.MOST_ROWS // 2} that dropped the most in a"
+        " step of time, or had the longest queue, under any policy; the others evenly by name."
+        if most > draw.MOST_ROWS
+        else ""
+    )
     caption = (
         "A row per node, routed ones first; the colours mean the same under every policy. "
         "Lines over a row: faults of the node, from beginning to end. "
         f"Empty: nothing was served. {esc(shown_seed_note(ctx.cases[0]))}{note}"
     )
     where = "Same colours. Circles: routed nodes; squares: nodes with a plan of their own."
+    if max(len(case.meta["nodes"]) for case in ctx.cases) > draw.MOST_PLACES:
+        where = (
+            "Same colours. A square per node, row by row by group and name, routed ones first;"
+            f" above {draw.MOST_PLACES} nodes no links are drawn."
+        )
     first = Panel("heat", "Which nodes, and when?", caption, heats, choices)
     return Row((first, Panel("map", "Where are they?", where, maps, choices)))
 
@@ -131,6 +161,10 @@ def _map(view: _View, quantity: draw.Quantity, span: tuple[float, float]) -> go.
     total = np.where(known, values, 0.0).sum(axis=1)
     level = np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
     title = f"under {style.plain(view.trial.policy)}"
+    nodes = view.case.meta["nodes"]
+    if len(nodes) > draw.MOST_PLACES:
+        order = _order(view.case)
+        return draw.mosaic(title, [nodes[i] for i in order], level[order], quantity, span)
     return draw.fleet_map(title, view.case.meta, view.place, level, quantity, span)
 
 

@@ -11,7 +11,7 @@ from analysis.figures.compare import change, is_relative
 from analysis.metrics import BY_KEY, Metric
 from analysis.pages.context import Case, Context, nothing, present
 from analysis.pages.html import Html, Page, card, esc, notice, shown_when
-from analysis.pages.remarks import assumed, failures, losses, targets
+from analysis.pages.remarks import assumed, failures, losses, sample, targets
 from analysis.pages.svg import Scale, Strip, is_log, sparkline, strips
 from analysis.queries import over_time
 from analysis.stats import FEW
@@ -70,6 +70,7 @@ def _case(ctx: Context, case: Case) -> str:
     parts = [f'<p class="lead">{_lead(ctx, case)}</p>']
     if case.problem:
         parts.append(notice(f"These trials must not be compared: {esc(case.problem)}", "bad"))
+    parts.append(sample(case))
     parts.append(
         f'<div class="tiles">{"".join(_tile(ctx, table, metric) for metric in tiles)}</div>'
     )

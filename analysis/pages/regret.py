@@ -14,6 +14,7 @@ from analysis.metrics import BY_KEY
 from analysis.pages.context import Case, Context, nothing
 from analysis.pages.html import Choice, Html, Page, Panel, card, esc, notice, shown_when, variants
 from analysis.pages.learning import BY, MOST_LINES, Lessons, learn
+from analysis.queries import are_sampled
 from analysis.regret import MIN_STEPS, Kind, Slope, tail_slope
 
 if TYPE_CHECKING:
@@ -307,9 +308,15 @@ def _context(ctx: Context, made: Sequence[Lessons]) -> Panel:
         "How far the router's estimate of the mix is from the mix served, mean over nodes: "
         "0 is exact, 1 is disjoint. Policies that keep no estimate have no line. The grey area "
         "cannot be avoided: a slot serves a sample, and even the true mix is that far from it. "
-        f"{_excess(ctx, made[0].case)}"
+        f"{_excess(ctx, made[0].case)}{_floorless(ctx)}"
     )
     return Panel("context", "Does it know what it serves?", caption, figures, (ctx.case_choice,))
+
+
+def _floorless(ctx: Context) -> str:
+    if not are_sampled(ctx.run.done):
+        return ""
+    return "It is not drawn here: it needs the rows of all requests, and only some are recorded."
 
 
 def _excess(ctx: Context, case: Case) -> str:

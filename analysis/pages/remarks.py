@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.metrics import BY_KEY
 from analysis.outages import spans, told
-from analysis.pages.html import card, esc, notice
+from analysis.pages.html import Html, card, esc, notice, shown_when
 from analysis.queries import events
 from sim.records import DROPS
 
@@ -40,6 +40,30 @@ def failures(ctx: Context) -> str:
             notice(f"{len(missing)} trials have not run yet; repeat the command to finish them.")
         )
     return "".join(parts)
+
+
+def sample(case: Case) -> str:
+    """Return a banner where only some requests of a case have rows, nothing where all have."""
+    rows = [trial.meta["rows"] for trial in case.trials if trial.meta.get("rows")]
+    if not rows:
+        return ""
+    every = sorted({int(row["every"]) for row in rows})
+    kept, of = (sum(int(row[key]) for row in rows) for key in ("kept", "of"))
+    return notice(
+        f"<b>1 in {' or '.join(map(str, every))} requests is recorded</b>, the same ones under "
+        f"every policy: {kept:,} of {of:,}. Counts, the summary, the tail of the latency and the "
+        "table of streams are from all requests; latency over time and single requests are from "
+        "those recorded. <code>record: {requests: unlimited}</code> keeps all."
+    )
+
+
+def samples(ctx: Context) -> list[Html]:
+    """Return `sample` of every case, the first one shown."""
+    return [
+        shown_when(text, hidden=place > 0, case=case.slug)
+        for place, case in enumerate(ctx.cases)
+        if (text := sample(case))
+    ]
 
 
 def _axes(axes: Mapping[str, Any]) -> str:

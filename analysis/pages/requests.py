@@ -21,7 +21,8 @@ from analysis.pages.html import (
     shown_when,
     variants,
 )
-from analysis.queries import events, interesting, over_time, stamps, tails
+from analysis.pages.remarks import samples
+from analysis.queries import are_sampled, events, interesting, over_time, stamps, tails
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -43,6 +44,7 @@ def build(ctx: Context) -> Page:
     if not ctx.cases:
         return nothing("requests", "Requests", QUESTION)
     blocks: tuple[Panel | Html, ...] = (
+        *samples(ctx),
         *_unstable(ctx),
         _tail(ctx),
         *_streams(ctx),
@@ -64,6 +66,11 @@ def _unstable(ctx: Context) -> list[Html]:
             )
             found.append(shown_when(notice(text, "bad"), hidden=place > 0, case=case.slug))
     return found
+
+
+def _recorded(ctx: Context) -> str:
+    """Say that a figure knows only the recorded requests, where that is so."""
+    return " Of the recorded requests." if are_sampled(ctx.run.done) else ""
 
 
 def _tail(ctx: Context) -> Panel:
@@ -89,6 +96,7 @@ def _time(ctx: Context) -> Panel:
             figures[case.slug, slug] = draw.over_time(series, slug, ctx.looks, marks)
     caption = (
         "By time of emission, all seeds pooled. Dotted lines: faults of the first seed, where few."
+        f"{_recorded(ctx)}"
     )
     return Panel(
         "time", "When is it slow?", caption, figures, (ctx.case_choice, choice), ("quantile",)
@@ -162,7 +170,7 @@ def _waterfall(ctx: Context) -> Panel:
         "The same request, with the same input and the same arrival, under every policy, from "
         "its emission on. "
         "Waiting for experts and computing alternate by layer; the wait is drawn first. "
-        f"{esc(shown_seed_note(ctx.cases[0]))}"
+        f"{esc(shown_seed_note(ctx.cases[0]))}{_recorded(ctx)}"
     )
     return Panel(
         "waterfall",

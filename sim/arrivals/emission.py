@@ -14,12 +14,19 @@ import numpy as np
 from sim.arrivals.hawkes import check as check_hawkes
 from sim.arrivals.hawkes import hawkes
 from sim.arrivals.mmpp import mean_per_s, mmpp
-from sim.arrivals.poisson import check_diurnal, diurnal, diurnal_count, segments, stepped
+from sim.arrivals.poisson import (
+    LARGEST_CHUNK,
+    check_diurnal,
+    diurnal,
+    diurnal_count,
+    segments,
+    stepped,
+)
 from sim.arrivals.trace import trace
 from sim.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sim.arrays import FloatArray, IntArray
     from sim.config import ArrivalSpec
@@ -45,20 +52,38 @@ def emit(
     if spec.kind == "trace":
         rows = trace(spec, duration_s)
         return rows.times_s, rows.tasks
-    times = _times(spec, duration_s, rng)
+    times = np.concatenate((np.empty(0), *pieces(spec, duration_s, rng)))
     return times, np.full(len(times), -1, dtype=np.int64)
 
 
-def _times(spec: ArrivalSpec, duration_s: float, rng: np.random.Generator) -> FloatArray:
+def pieces(
+    spec: ArrivalSpec, duration_s: float, rng: np.random.Generator, most: int = LARGEST_CHUNK
+) -> Iterator[FloatArray]:
+    """Draw when a stream emits, piece by piece, so that a long run needs no more memory.
+
+    Args:
+        spec: The kind of arrivals.
+        duration_s: End of arrivals.
+        rng: The stream's own generator for arrivals; nobody else may use it.
+        most: Longest piece; the times do not depend on it.
+
+    Returns:
+        Ascending times, (n,) each, some perhaps empty.
+
+    Raises:
+        InputError: A rate, profile or trace makes no sense.
+    """
+    if spec.kind == "trace":
+        return iter((trace(spec, duration_s).times_s,))
     if spec.kind == "deterministic":
-        return _periodic(1.0 / _rate(spec), duration_s, rng)
+        return _periodic(1.0 / _rate(spec), duration_s, rng, most)
     if spec.kind == "mmpp":
-        return mmpp(spec, duration_s, rng)
+        return mmpp(spec, duration_s, rng, most)
     if spec.kind == "hawkes":
-        return hawkes(spec, duration_s, rng)
+        return hawkes(spec, duration_s, rng, most)
     if spec.kind == "diurnal":
-        return diurnal(spec, _rate(spec), duration_s, rng)
-    return stepped(*segments(profile(spec)), duration_s, rng)
+        return diurnal(spec, _rate(spec), duration_s, rng, most)
+    return stepped(*segments(profile(spec)), duration_s, rng, most)
 
 
 def expected(spec: ArrivalSpec, start_s: float, end_s: float) -> float:
@@ -79,6 +104,26 @@ def expected(spec: ArrivalSpec, start_s: float, end_s: float) -> float:
     ends = np.append(starts[1:], np.inf)
     overlap_s = np.minimum(ends, end_s) - np.maximum(starts, start_s)
     return float(np.sum(rates * np.maximum(overlap_s, 0.0)))
+
+
+def cumulative(spec: ArrivalSpec, times_s: FloatArray) -> FloatArray:
+    """Return how many emissions a stream is expected to make in [0, t) for many t, (n,).
+
+    Raises:
+        InputError: A rate, profile or trace makes no sense.
+    """
+    if spec.kind == "trace":
+        return trace(spec, np.inf).times_s.searchsorted(times_s).astype(np.float64)
+    if spec.kind == "diurnal":
+        check_diurnal(spec)
+        return np.array([diurnal_count(spec, _rate(spec), 0.0, t) for t in times_s.tolist()])
+    if spec.kind != "profile":
+        return _stationary_per_s(spec) * times_s
+    starts, rates = segments(profile(spec))
+    counts = np.concatenate(([0.0], np.cumsum(rates[:-1] * np.diff(starts))))
+    step = np.maximum(np.searchsorted(starts, times_s, side="right") - 1, 0)
+    found: FloatArray = counts[step] + rates[step] * np.maximum(times_s - starts[step], 0.0)
+    return found
 
 
 def mean_rate_per_s(spec: ArrivalSpec, duration_s: float) -> float:
@@ -121,10 +166,13 @@ def _rate(spec: ArrivalSpec) -> float:
     return rate
 
 
-def _periodic(period_s: float, duration_s: float, rng: np.random.Generator) -> FloatArray:
+def _periodic(
+    period_s: float, duration_s: float, rng: np.random.Generator, most: int
+) -> Iterator[FloatArray]:
     phase_s = float(rng.random()) * period_s
     count = max(0, int(np.ceil((duration_s - phase_s) / period_s)) + 1)
-    times: FloatArray = phase_s + period_s * np.arange(
-        count, dtype=np.float64
-    )  # products, not sums: no drift
-    return times[times < duration_s]
+    for first in range(0, count, most):
+        # products, not sums: no drift
+        place = np.arange(first, min(first + most, count), dtype=np.float64)
+        times: FloatArray = phase_s + period_s * place
+        yield times[times < duration_s]

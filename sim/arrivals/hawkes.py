@@ -20,8 +20,10 @@ _BURN_RELAXATIONS = 20.0  # what is left of the start then: exp(-20), 2e-9
 _BURN_ARRIVALS = 1e5  # and never more arrivals than these, on average
 
 
-def hawkes(spec: ArrivalSpec, duration_s: float, rng: np.random.Generator) -> FloatArray:
-    """Draw a Hawkes process with exponential memory on [0, duration).
+def hawkes(
+    spec: ArrivalSpec, duration_s: float, rng: np.random.Generator, most: int = _LARGEST_CHUNK
+) -> Iterator[FloatArray]:
+    """Draw a Hawkes process with exponential memory on [0, duration), piece by piece.
 
     The rate is mu + x(t): mu = rate_per_s * (1 - branching) is the base, the excess x jumps by
     branching / decay_s at each arrival and decays with time constant decay_s. The next arrival is
@@ -45,7 +47,7 @@ def hawkes(spec: ArrivalSpec, duration_s: float, rng: np.random.Generator) -> Fl
     has no simple form).
     """
     check(spec)
-    return _walk(spec, duration_s, rng)
+    return _walk(spec, duration_s, rng, most)
 
 
 def check(spec: ArrivalSpec) -> None:
@@ -76,7 +78,9 @@ def first_excess_per_s(spec: ArrivalSpec, rng: np.random.Generator) -> float:
     return float(rng.standard_gamma(shape)) * scale_per_s
 
 
-def _walk(spec: ArrivalSpec, duration_s: float, rng: np.random.Generator) -> FloatArray:
+def _walk(
+    spec: ArrivalSpec, duration_s: float, rng: np.random.Generator, most: int
+) -> Iterator[FloatArray]:
     """Step from arrival to arrival."""
     decay_s, log1p, exp = spec.decay_s, math.log1p, math.exp  # local names: the loop is hot
     base_per_s = (spec.rate_per_s or 0.0) * (1.0 - spec.branching)
@@ -94,7 +98,10 @@ def _walk(spec: ArrivalSpec, duration_s: float, rng: np.random.Generator) -> Flo
         excess_per_s = excess_per_s * exp(-gap_s / decay_s) + jump_per_s
         if now_s >= 0.0:
             times.append(now_s)
-    return np.array(times)
+            if len(times) == most:
+                yield np.array(times)
+                times.clear()
+    yield np.array(times)
 
 
 def _exponentials(rng: np.random.Generator) -> Iterator[tuple[float, float]]:

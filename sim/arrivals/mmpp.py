@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.arrivals.poisson import stepped
+from sim.arrivals.poisson import LARGEST_CHUNK, stepped
 from sim.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sim.arrays import FloatArray
     from sim.config import ArrivalSpec
 
@@ -20,8 +22,10 @@ _FIRST_CHUNK, _LARGEST_CHUNK = 256, 65536
 _ROUNDING = 1e-9
 
 
-def mmpp(spec: ArrivalSpec, duration_s: float, rng: np.random.Generator) -> FloatArray:
-    """Draw a Markov-modulated Poisson process on [0, duration), stationary from 0 on.
+def mmpp(
+    spec: ArrivalSpec, duration_s: float, rng: np.random.Generator, most: int = LARGEST_CHUNK
+) -> Iterator[FloatArray]:
+    """Draw a Markov-modulated Poisson process on [0, duration), stationary, piece by piece.
 
     The path of the chain is drawn first; given it, arrivals are Poisson with rates that change in
     steps. Path and arrivals have generators of their own, children of `rng`.
@@ -36,7 +40,7 @@ def mmpp(spec: ArrivalSpec, duration_s: float, rng: np.random.Generator) -> Floa
     chain, points = rng.spawn(2)
     starts, states = path(spec, duration_s, chain)
     rates = np.array(spec.rates_per_s)[states]
-    return stepped(starts, rates, duration_s, points)
+    return stepped(starts, rates, duration_s, points, most)
 
 
 def path(

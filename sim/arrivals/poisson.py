@@ -14,36 +14,52 @@ import numpy as np
 from sim.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sim.arrays import FloatArray
     from sim.config import ArrivalSpec
 
-_FIRST_CHUNK, _LARGEST_CHUNK = 256, 65536
+_FIRST_CHUNK, LARGEST_CHUNK = 256, 65536
 
 
-def unit_poisson(total: float, rng: np.random.Generator) -> FloatArray:
-    """Draw a Poisson process of rate one on [0, total), in chunks that do not depend on total."""
-    parts: list[FloatArray] = []
+def unit_poisson(
+    total: float, rng: np.random.Generator, most: int = LARGEST_CHUNK
+) -> Iterator[FloatArray]:
+    """Draw a Poisson process of rate one on [0, total), piece by piece.
+
+    Sums begin anew with every chunk, so the bits depend neither on `total` nor on `most`, the
+    longest piece.
+    """
     reached, size = 0.0, _FIRST_CHUNK
     while reached < total:
-        part = reached + np.cumsum(rng.standard_exponential(size))
-        parts.append(part)
-        reached, size = float(part[-1]), min(2 * size, _LARGEST_CHUNK)
-    found = np.concatenate(parts) if parts else np.empty(0)
-    return found[found < total]
+        inner = 0.0
+        for length in [most] * (size // most) + [size % most] * (size % most > 0):
+            gaps = rng.standard_exponential(length)
+            gaps[0] += inner
+            part = np.cumsum(gaps)
+            inner = float(part[-1])
+            part += reached
+            yield part[: part.searchsorted(total)]
+            if part[-1] >= total:
+                return
+        reached, size = reached + inner, min(2 * size, LARGEST_CHUNK)
 
 
 def stepped(
-    starts: FloatArray, rates: FloatArray, duration_s: float, rng: np.random.Generator
-) -> FloatArray:
-    """Draw a Poisson process whose rate changes in steps, on [0, duration).
+    starts: FloatArray,
+    rates: FloatArray,
+    duration_s: float,
+    rng: np.random.Generator,
+    most: int = LARGEST_CHUNK,
+) -> Iterator[FloatArray]:
+    """Draw a Poisson process whose rate changes in steps, on [0, duration), piece by piece.
 
     Args:
         starts: Starts of the steps in s, (n,), ascending; before the first nothing is emitted.
         rates: Rates per s from each start on, (n,).
         duration_s: End of emissions.
         rng: Generator of the unit process.
+        most: Longest piece.
 
     Source: time change of a Poisson process, e.g. Cinlar 1975, ch. 4.7. Deviation: none.
     """
@@ -52,12 +68,16 @@ def stepped(
     within = starts < duration_s
     last_s = np.minimum(ends, duration_s) - starts
     total = float(np.sum(rates[within] * last_s[within]))
-    unit = unit_poisson(total, rng)
-    # the last step that starts at or below a count: steps of rate zero are skipped
-    step = np.searchsorted(counts, unit, side="right") - 1
-    times: FloatArray = starts[step] + (unit - counts[step]) / rates[step]
-    times = np.minimum(times, ends[step])  # rounding must not overtake the next step
-    return times[times < duration_s]
+    for unit in unit_poisson(total, rng, most):
+        if len(starts) == 1:
+            times = unit / rates[0]
+            times += starts[0]
+        else:
+            # the last step that starts at or below a count: steps of rate zero are skipped
+            step = np.searchsorted(counts, unit, side="right") - 1
+            times = starts[step] + (unit - counts[step]) / rates[step]
+            times = np.minimum(times, ends[step])  # rounding must not overtake the next step
+        yield times[: times.searchsorted(duration_s)]
 
 
 def segments(steps: Sequence[tuple[float, float]]) -> tuple[FloatArray, FloatArray]:
@@ -83,9 +103,13 @@ def check_diurnal(spec: ArrivalSpec) -> None:
 
 
 def diurnal(
-    spec: ArrivalSpec, mean_per_s: float, duration_s: float, rng: np.random.Generator
-) -> FloatArray:
-    """Draw a Poisson process whose rate is a cosine wave, on [0, duration).
+    spec: ArrivalSpec,
+    mean_per_s: float,
+    duration_s: float,
+    rng: np.random.Generator,
+    most: int = LARGEST_CHUNK,
+) -> Iterator[FloatArray]:
+    """Draw a Poisson process whose rate is a cosine wave, on [0, duration), piece by piece.
 
     Candidates come at the highest rate; each is kept with the share that the rate at its time is of
     that. Candidates and choices have generators of their own, children of `rng`.
@@ -96,10 +120,11 @@ def diurnal(
     check_diurnal(spec)
     points, choices = rng.spawn(2)
     upper_per_s = mean_per_s * (1.0 + spec.amplitude)
-    times = unit_poisson(upper_per_s * duration_s, points) / upper_per_s
-    wave = 1.0 + spec.amplitude * np.cos(2.0 * np.pi * (times - spec.peak_s) / spec.period_s)
-    kept: FloatArray = times[choices.random(len(times)) * (1.0 + spec.amplitude) < wave]
-    return kept[kept < duration_s]
+    for unit in unit_poisson(upper_per_s * duration_s, points, most):
+        times = unit / upper_per_s
+        wave = 1.0 + spec.amplitude * np.cos(2.0 * np.pi * (times - spec.peak_s) / spec.period_s)
+        kept: FloatArray = times[choices.random(len(times)) * (1.0 + spec.amplitude) < wave]
+        yield kept[kept < duration_s]
 
 
 def diurnal_count(spec: ArrivalSpec, mean_per_s: float, start_s: float, end_s: float) -> float:

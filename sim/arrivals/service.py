@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from sim.config import ServiceSpec
 
 
+MIXTURES = ("erlang", "hyperexponential")  # laws that choose a branch first
+
+
 def moments(spec: ServiceSpec) -> tuple[float, float]:
     """Return the mean and the coefficient of variation that a service law really has."""
     fixed = {"exponential": 1.0, "deterministic": 0.0}
@@ -29,7 +32,7 @@ def draw_service(
         spec: Law, mean and cv; `exponential` and `deterministic` know no cv and ignore it.
         n: How many.
         rng: Generator of the times.
-        branches: Generator of the choice that mixtures make (`erlang`, `hyperexponential`).
+        branches: Generator of the choice that mixtures make (see `MIXTURES`).
 
     Raises:
         InputError: The mean is not positive, or the law cannot have that cv.
@@ -38,20 +41,40 @@ def draw_service(
     Erlang(k-1) and Erlang(k) for cv < 1, hyperexponential with balanced means for cv > 1; the
     lognormal by its moments. Deviation: none.
     """
-    _check(spec)
+    check_service(spec)
+    found = np.empty(n)
+    fill_service(spec, found, rng, branches)
+    return found
+
+
+def fill_service(
+    spec: ServiceSpec,
+    out: FloatArray,
+    rng: np.random.Generator,
+    branches: np.random.Generator | None,
+) -> None:
+    """Draw the next service times of a checked law into an array; see `draw_service`."""
+    n = len(out)
     if spec.kind == "deterministic":
-        return np.full(n, spec.mean_s)
-    if spec.kind == "exponential":
-        return spec.mean_s * rng.standard_exponential(n)
-    if spec.kind == "lognormal":
+        out[:] = spec.mean_s
+    elif spec.kind == "exponential":
+        rng.standard_exponential(out=out)
+        out *= spec.mean_s
+    elif spec.kind == "lognormal":
         variance = log(1.0 + spec.cv**2)
-        return spec.mean_s * np.exp(sqrt(variance) * rng.standard_normal(n) - variance / 2.0)
-    if spec.kind == "erlang":
-        return _erlang(spec, rng, branches.random(n))
-    return _hyperexponential(spec, rng, branches.random(n))
+        out[:] = spec.mean_s * np.exp(sqrt(variance) * rng.standard_normal(n) - variance / 2.0)
+    else:
+        assert branches is not None
+        draw = _erlang if spec.kind == "erlang" else _hyperexponential
+        out[:] = draw(spec, rng, branches.random(n))
 
 
-def _check(spec: ServiceSpec) -> None:
+def check_service(spec: ServiceSpec) -> None:
+    """Refuse a service law that is none.
+
+    Raises:
+        InputError: The mean is not positive, or the law cannot have that cv.
+    """
     if not 0.0 < spec.mean_s < np.inf:
         raise InputError(f"service.mean_s: expected > 0, found {spec.mean_s}")
     low, high = {

@@ -10,11 +10,12 @@ from sim.request import STAMPS, Columns
 
 if TYPE_CHECKING:
     from sim.arrays import AnyArray, FloatArray, IntArray
+    from sim.arrivals.windows import Window
     from sim.arrivals.workload import Workload
 
 
 class Stamps(Columns):
-    """The stamps of all requests of a run, (R,) each: NaN or -1 until they happen.
+    """The stamps of all requests of a run or a window, (R,) each: NaN or -1 until they happen.
 
     Args:
         workload: Everything fixed at emission; its columns are read from there.
@@ -34,7 +35,7 @@ class Stamps(Columns):
     drop: IntArray
     correct: IntArray
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload | Window) -> None:
         super().__init__(workload)
         for name, kind in STAMPS:
             empty = np.nan if kind == "f8" else 0 if name == "batch_size" else -1

@@ -5,8 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.summary import keeps_growing, kendall_tau, summarise
+from analysis.summary import summarise
+from sim.stability import Levels, kendall_tau
 from tests.analysis.folder import Shape, record
+
+
+def keeps_growing(enter_s: np.ndarray, leave_s: np.ndarray, duration_s: float) -> bool:
+    """Tell whether one node's number in system grows all over [0, duration_s]."""
+    levels = Levels(1, duration_s)
+    order = np.random.default_rng(0).permutation(len(enter_s))
+    for part in np.array_split(order, 3):
+        nobody = np.zeros(len(part), np.int32)
+        rows = {"server": nobody, "drop": nobody - 1}
+        levels.add({**rows, "t_enqueue_s": enter_s[part], "t_finish_s": leave_s[part]})
+    return levels.growing().tolist() == [0]
 
 
 def mm1(rho: float, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

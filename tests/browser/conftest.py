@@ -25,6 +25,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fleet of more nodes than fit a figure."""
+    shape = Shape(
+        policies=("local", "least"), seeds=(1,), edges=1100, slots=3, rate_per_s=0.5, model=False,
+        drift=False,
+    )  # fmt: skip
+    return write_report(write(tmp_path_factory.mktemp("large") / "run", shape)).parent
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A headless Chromium of the system; no second browser is downloaded for the tests."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

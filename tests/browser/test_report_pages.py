@@ -190,3 +190,21 @@ def test_a_page_prints_without_its_controls(browser, report) -> None:
         assert not tab.locator(".links").is_visible()
         assert not tab.locator("#pareto .tools").is_visible()
         assert tab.locator("#figure-pareto").is_visible()
+
+
+@pytest.mark.parametrize("page", PANELS)
+def test_pages_of_a_large_fleet_open(browser, large, page) -> None:
+    with opened(browser, large, page):
+        pass
+
+
+def test_the_mosaic_of_a_large_fleet_names_every_node(browser, large) -> None:
+    with opened(browser, large, "nodes") as tab:
+        rows = list(
+            csv.reader(
+                io.StringIO(tab.evaluate("moedge.csv(document.getElementById('figure-map'))"))
+            )
+        )
+        assert [row[0] for row in rows[1:4]] == ["cloud", "edge-0", "edge-1"]
+        assert len(rows) == 1 + 1101
+        assert all(row[2] for row in rows[2:])

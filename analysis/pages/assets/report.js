@@ -177,7 +177,10 @@
       lines.push(["row", x, layout.title.text || "value"]);
       shown.forEach(function (t) {
         if (t.type === "heatmap") Array.from(t.z).forEach(function (row, i) {
-          Array.from(row).forEach(function (z, j) { lines.push([t.y[i], t.x[j], z]); });
+          Array.from(row).forEach(function (z, j) {
+            if (!t.hovertext) lines.push([t.y[i], t.x[j], z]);
+            else if (t.hovertext[i][j]) lines.push([t.hovertext[i][j], "", z]); // a mosaic
+          });
         });
       });
     } else {
