@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from sim.ports import DispatchSetup
 from sim.recorder import Recorder
 from sim.request import Requests
 from sim.rng import Streams
+from sim.sampling import sampled
 from sim.slots import SlotMeter
 from sim.topology.graph import Network
 from sim.views import Sight
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sim.config import DispatchSpec, Work, World
     from sim.parts import Parts
     from sim.ports import Dispatcher, ExpertKey
+    from sim.records import Tables
 
 
 class Fleet:
@@ -57,7 +59,7 @@ class Fleet:
         cache: str | None = None,
     ) -> None:
         self.world, self.parts, self.card = world, parts, parts.card
-        self.clock, self.requests = Clock(), Requests(workload)
+        self.clock, self.workload, self.requests = Clock(), workload, Requests(workload)
         self.recorder = Recorder(self.card.experts if self.card else 0)
         outages = timetable(world, self.card)
         self.links, self.network = Links(world.links, outages, world.seed), Network(world.links)
@@ -323,6 +325,20 @@ class Fleet:
         self.transfers.count_direct(table)
         link_bytes(self.links, flying_bytes)
         return counts
+
+    def tables(self) -> Tables:
+        """Return all tables."""
+        return self.recorder.tables(self.requests)
+
+    def describe(self, tables: Tables, meta: dict[str, Any]) -> None:
+        """Cut the table `requests` to the sample that the world asks for, and say so."""
+        plain = [isinstance(self.stations.get(n.id), PlainStation) for n in self.world.nodes]
+        sampled(self.world, tables, meta, plain)
+
+    @property
+    def workload_digest(self) -> str:
+        """Return the hash of the workload."""
+        return self.workload.digest
 
     def own_s(self, node: int) -> float:
         """Return the server time that a node's own work took."""

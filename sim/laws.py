@@ -60,7 +60,11 @@ def conservation(requests: Table, in_flight: int) -> dict[str, int]:
         raise LawViolation(f"L1: request {both[0]} both returned and dropped")
     counts = {"emitted": len(returned), "returned": int(returned.sum()), "in_flight": in_flight}
     by_code = np.bincount(requests["drop"][dropped], minlength=len(DROPS))
-    counts |= dict(zip(DROPS, by_code.tolist(), strict=True))
+    return balance(counts | dict(zip(DROPS, by_code.tolist(), strict=True)))
+
+
+def balance(counts: dict[str, int]) -> dict[str, int]:
+    """Check L1 on counts of requests and return them."""
     if counts["emitted"] != sum(v for k, v in counts.items() if k != "emitted"):
         raise LawViolation(f"L1: requests are not conserved: {counts}")
     return counts

@@ -81,11 +81,19 @@ class Recorder:
 
     def tables(self, requests: Columns) -> Tables:
         """Return all tables; the reward columns of `slots` are filled in after the run."""
+        return self.tables_with(self.requests(requests))
+
+    def tables_with(self, requests: Table) -> Tables:
+        """Return all tables.
+
+        Args:
+            requests: The table `requests`.
+        """
         tables = {name: self._table(name, rows) for name, rows in self._rows.items()}
         tables["decisions"] = table_of(
             "decisions", map(self._decision, range(len(self.decisions))), self.experts
         )
-        tables["requests"] = self.requests(requests)
+        tables["requests"] = requests
         return tables
 
     def _table(self, name: str, rows: list[Row]) -> Table:

@@ -13,7 +13,7 @@ from sim.records import columns, dtype
 from sim.totals import Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sim.arrays import AnyArray, BoolArray
     from sim.config import World
@@ -126,13 +126,25 @@ class Retired:
         return table, {"rows": rows, "totals": self.totals.facts()}
 
 
-def sampled(world: World, tables: Tables, meta: dict[str, Any]) -> None:
+def sampled(world: World, tables: Tables, meta: dict[str, Any], plain: Sequence[bool] = ()) -> None:
     """Cut the table `requests` of a finished run to the sample, and say so in its meta facts.
 
     Nothing is cut, and nothing said, where all rows fit.
+
+    Args:
+        world: The run.
+        tables: Its tables.
+        meta: Its meta facts.
+        plain: By node: every request is a batch of its own. Batches there are numbered by start
+            when all are known; in a sample each has its request's number.
     """
     retired = Retired(world)
     if retired.samples:
+        rows = tables["requests"]
+        alone = np.append(np.array(plain, dtype=np.bool_), False)[
+            np.minimum(rows["server"], len(plain))
+        ]
+        rows["batch"] = np.where(alone & (rows["batch"] >= 0), rows["id"], rows["batch"])
         retired.retire(tables["requests"])
         tables["requests"], facts = retired.finish()
         describe(meta, facts)

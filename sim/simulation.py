@@ -12,14 +12,12 @@ from sim.errors import InputError
 from sim.fast.decide import decide
 from sim.fleet import Fleet
 from sim.records import Record, digest
-from sim.sampling import sampled
 from sim.slots import reward_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sim.arrivals.workload import Workload
-    from sim.config import DispatchSpec, PolicySpec, World
+    from sim.config import PolicySpec, World
     from sim.fast.fleet import FastFleet
     from sim.parts import Parts
     from sim.ports import ModelCard
@@ -42,13 +40,19 @@ def simulate(world: World, policy: PolicySpec | None, parts: Parts) -> Record:
         HostError: A host died.
     """
     _check(world, policy, parts)
-    workload = draw_workload(world, parts.card.pool_sizes if parts.card else None)
     dispatch = (policy.dispatch if policy else None) or world.dispatch
     decision = decide(world, parts, dispatch)
-    fleet = _fleet(decision.engine, world, workload, parts, dispatch, policy)
+    fleet: Fleet | FastFleet
+    if decision.engine == "slots":
+        from sim.fast.run import fast_fleet
+
+        fleet = fast_fleet(world, parts, dispatch)
+    else:
+        workload = draw_workload(world, parts.card.pool_sizes if parts.card else None)
+        fleet = Fleet(world, workload, parts, dispatch, policy.cache if policy else None)
     fleet.run()
     counts = fleet.audit()
-    tables = fleet.recorder.tables(fleet.requests)
+    tables = fleet.tables()
     if fleet.brains is not None and parts.card is not None:
         shards = Shards(parts.hosts, parts.shard_of)
         rewards = reward_columns(
@@ -62,25 +66,10 @@ def simulate(world: World, policy: PolicySpec | None, parts: Parts) -> Record:
         slots = tables["slots"]
         slots.update({name: values.astype(slots[name].dtype) for name, values in rewards.items()})
     meta = _meta(world, policy, fleet, counts)
-    sampled(world, tables, meta)
-    meta["workload_digest"] = workload.digest
+    fleet.describe(tables, meta)
+    meta["workload_digest"] = fleet.workload_digest
     meta["engine"] = decision.facts()
-    return Record(tables, meta, digest(tables), workload.digest)
-
-
-def _fleet(
-    engine: str,
-    world: World,
-    workload: Workload,
-    parts: Parts,
-    dispatch: DispatchSpec,
-    policy: PolicySpec | None,
-) -> Fleet | FastFleet:
-    if engine == "slots":
-        from sim.fast.fleet import FastFleet
-
-        return FastFleet(world, workload, parts, dispatch)
-    return Fleet(world, workload, parts, dispatch, policy.cache if policy else None)
+    return Record(tables, meta, digest(tables), fleet.workload_digest)
 
 
 def _check(world: World, policy: PolicySpec | None, parts: Parts) -> None:

@@ -15,28 +15,28 @@ from sim.fast.fused import advance, dispatch_anew
 from sim.fast.heap import order_of
 from sim.fast.layout import BROKEN, DRAW, DRAWS, GROW, MORE, PLAIN, REACHED, ROUTE
 from sim.fast.ledger import LinkAudit, NodeAudit, pending
-from sim.fast.live import Rows, Window, renew, take_down
+from sim.fast.live import renew
 from sim.fast.pick import MOST_DRAWS
 from sim.fast.routes import Routes
-from sim.fast.stamps import Stamps
+from sim.fast.sinks import End
 from sim.faults import Faults, timetable
 from sim.fleet import make_dispatcher, steady
-from sim.laws import causality, conservation
 from sim.network.links import Links
 from sim.ports import Ruled
 from sim.recorder import Recorder
 from sim.rng import Streams
+from sim.sampling import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sim.arrays import IntArray
-    from sim.arrivals.workload import Workload
     from sim.config import DispatchSpec, Work, World
+    from sim.fast.sinks import Sink
     from sim.parts import Parts
     from sim.ports import ExpertKey
+    from sim.records import Tables
 
-WINDOW = 1 << 16  # emissions that are loaded at once
 _DRAWS = 1 << 16  # uniform numbers that are drawn at once
 _WORKS: tuple[Work, ...] = ("drop", "keep", "resume", "migrate")
 
@@ -46,22 +46,20 @@ class FastFleet:
 
     Args:
         world: The run.
-        workload: All requests, drawn before the run.
+        sink: Makes what gives emissions and takes what became of them.
         parts: Plug-ins.
         dispatch: Who serves a request, and how old a view it gets.
-        window: Emissions that are loaded at once; no result depends on it.
     """
 
     def __init__(
         self,
         world: World,
-        workload: Workload,
+        sink: Callable[[Sequence[float], IntArray], Sink],
         parts: Parts,
         dispatch: DispatchSpec,
-        window: int = WINDOW,
     ) -> None:
         self.world, self.parts = world, parts
-        self.clock, self.requests, self.recorder = Clock(), Stamps(workload), Recorder(0)
+        self.clock, self.recorder = Clock(), Recorder(0)
         self.card = self.brains = None
         outages = timetable(world)
         self.faults = Faults(self.clock, outages, self, self._note_fault)
@@ -70,7 +68,7 @@ class FastFleet:
         self.view_every_s = dispatch.view_every_s
         self.choice_s = [dispatcher.flop / n.hardware.flop_per_s for n in world.nodes]
         if dispatcher.rule.name == "local":  # it refuses sources without servers
-            for source in np.unique(workload.source).tolist():
+            for source in dict.fromkeys(stream.node for stream in world.streams):
                 dispatcher.choose(source, None)  # type: ignore[arg-type]
         self._rng = Streams(world.seed).stream("dispatch", dispatch.kind)
         self.state = state_of(world, outages, self.choice_s, dispatcher.rule)
@@ -82,13 +80,12 @@ class FastFleet:
         self.facts: Any = self.state.facts
         self.facts["steady"], self.facts["live"] = still, self.view_every_s == 0.0
         self.facts["impatient"] = any(s.patience or s.late == "drop" for s in world.streams)
-        self.facts["outstanding"], self.facts["more"] = len(workload), len(workload) > 0
+        self.facts["outstanding"] = self.facts["more"] = 1  # until all are emitted
         self.slot_book = SlotBook(world, self.state.nodes)
         self.link_book = LinkBook(self.state.links)
         self.node_audit, self.link_audit = NodeAudit(len(world.nodes)), LinkAudit(self.state)
-        self._windows = Windows(workload, self._priorities, window)
-        columns = {name: self.requests.stamp(name) for name in Rows._fields if name != "id"}
-        self._rows = Rows(id=np.zeros(len(workload), np.int64), **columns)
+        self.sink, self._late = sink(self.choice_s, self._priorities), 0
+        self._described: Mapping[str, Any] = {}
         self.slots_closed, self.end_s = 0, world.duration_s + world.drain_s
 
     # --- running
@@ -100,7 +97,8 @@ class FastFleet:
         clock.at(0.0, SLOT, 0, self._boundary, 0)
         if self.view_every_s > 0.0:
             clock.at(0.0, SLOT, 1, self._refresh, 0)
-        if not self.requests.count:
+        self._load()
+        if not self.facts["emitted"]:
             facts["stop_s"] = self.world.duration_s
         while True:
             t_s, rank, key = clock.following()
@@ -127,19 +125,20 @@ class FastFleet:
 
     def _load(self) -> None:
         """Let requests that ended make room for the next emissions."""
-        window, first = self._windows.take(len(self.state.requests))
+        window, first, more = self.sink.take(len(self.state.requests))
+        self._note_late()
         self.link_audit.count()
-        renew(self.state, self._take_down(everybody=False), window, first)
-        self.facts["more"] = first + len(window.t_emit_s) < self.requests.count
+        renew(self.state, self.sink.retire(self.state), window, first)
+        self.facts["more"] = more
+        self.facts["outstanding"] += len(window.t_emit_s) - (not more)
         widest = max((n.servers for n in self.world.nodes), default=0)
         longest = max((n.batching.max_size for n in self.world.nodes), default=1)
         self.facts["room"] = 16 + 2 * widest + min(longest, len(self.state.requests))
 
-    def _take_down(self, *, everybody: bool) -> IntArray:
-        """Take down what became of requests, and return the new places of the others."""
-        new = np.empty(int(self.facts["emitted"]) + 1, np.int64)
-        take_down(self.state.run, self._rows, 1, everybody, new)
-        return new
+    def _note_late(self) -> None:
+        """Count the answers that are sent before the end and arrive after it."""
+        requests = self.state.requests[: int(self.facts["emitted"])]
+        self._late += int(np.count_nonzero(requests["t_return_s"] > self.facts["limit_s"]))
 
     def _draw(self, needed: int) -> None:
         """Draw more uniform numbers, behind those that are left."""
@@ -253,24 +252,31 @@ class FastFleet:
             LawViolation: A law is broken.
         """
         on_way = pending(self.state)
-        rest = self.state.requests[: int(self.facts["emitted"])]
-        late = np.flatnonzero(rest["t_return_s"] > self.end_s)
-        rest["t_return_s"][late] = np.nan
+        requests = self.state.requests[: int(self.facts["emitted"])]
+        self._note_late()
         self.link_audit.count(everybody=True)
-        self._take_down(everybody=True)
-        requests = self.requests
-        choosing = rest["id"][on_way.choosing]
-        requests.fill_dispatch(self.choice_s, choosing.tolist())
-        plain = (self.state.nodes["kind"] == PLAIN).tolist()
-        requests.fill_plain(plain, int(self.facts["batch"]))
-        table = self.recorder.requests(requests)
-        causality(table)
         settle_all(self.state.run, self.end_s)
         present = self.node_audit.check(self.state, self.end_s, every=True)
-        flying = on_way.aloft + len(late)
-        counts = conservation(table, len(choosing) + flying + present)
-        self.link_audit.check(self.link_book.sent_bytes, on_way, late)
-        return counts
+        self.link_audit.check(self.link_book.sent_bytes, on_way)
+        self.sink.retire(self.state, choosing=requests["id"][on_way.choosing])
+        in_flight = len(on_way.choosing) + on_way.aloft + self._late + present
+        plain = self.state.nodes["kind"] == PLAIN
+        return self.sink.conclude(End(self.end_s, in_flight, plain, int(self.facts["batch"])))
+
+    def tables(self) -> Tables:
+        """Return all tables."""
+        requests, self._described = self.sink.table()
+        return self.recorder.tables_with(requests)
+
+    def describe(self, tables: Tables, meta: dict[str, Any]) -> None:
+        """Say in the meta facts of the run which requests have rows: the sink has chosen them."""
+        if self._described:
+            describe(meta, self._described)
+
+    @property
+    def workload_digest(self) -> str:
+        """Return the hash of the workload."""
+        return self.sink.digest
 
     def own_s(self, node: int) -> float:
         """Return a node's own work: none without a model."""
@@ -279,7 +285,7 @@ class FastFleet:
     @property
     def events(self) -> int:
         """Return how many events happened: alarms of the clock, and the kernel's."""
-        return self.clock.alarms + int(self.facts["events"]) + self.requests.count
+        return self.clock.alarms + int(self.facts["events"])
 
 
 def _priorities(world: World) -> IntArray:
@@ -288,30 +294,3 @@ def _priorities(world: World) -> IntArray:
         return np.zeros(1, np.int64)
     traced = [p for s in world.streams for p in s.arrivals.priorities if p is not None]
     return np.unique(np.array([*(s.priority for s in world.streams), *traced], dtype=np.int64))
-
-
-class Windows:
-    """Cuts a workload that is drawn into windows of emissions.
-
-    Args:
-        workload: Drawn.
-        priorities: All that requests may have, ascending.
-        least: Emissions of a window, unless there are fewer.
-    """
-
-    def __init__(self, workload: Workload, priorities: IntArray, least: int) -> None:
-        self._workload, self._priorities, self._least = workload, priorities, least
-        self._next = 0
-
-    def take(self, present: int) -> tuple[Window, int]:
-        """Return the next window, and the id of its first request.
-
-        Args:
-            present: Requests that are there already: much fewer should move over than come.
-        """
-        first = self._next
-        self._next += max(self._least, present)
-        rows, drawn = slice(first, self._next), self._workload
-        above = np.searchsorted(self._priorities, drawn.priority[rows])
-        columns = {name: getattr(drawn, name)[rows] for name in Window._fields if name != "rank"}
-        return Window(rank=len(self._priorities) - 1 - above, **columns), first

@@ -3,13 +3,20 @@
 A kernel is written once, in the part of Python that numba knows, and must give the same bits both
 ways: no fast-math, no parallel loops, no sums in another order. `MOEDGE_KERNELS=python` asks for
 the plain way (tests, debuggers).
+
+Machine code is kept on disk. numba asks only whether a kernel's own file has changed, not what it
+calls or the layout of what it reads, so here the folder is named after the source of the whole
+simulator.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
+from hashlib import blake2b
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,9 +25,32 @@ COMPILED = os.environ.get("MOEDGE_KERNELS") != "python" and find_spec("numba") i
 
 
 def jit(kernel: F) -> F:
-    """Compile a kernel on its first call; machine code is cached on disk beside its source."""
+    """Compile a kernel on its first call."""
     if not COMPILED:
         return kernel
     import numba
 
-    return cast("F", numba.njit(cache=True, error_model="numpy")(kernel))
+    config: Any = numba.config
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder())
+    try:
+        return cast("F", numba.njit(cache=True, error_model="numpy")(kernel))
+    except RuntimeError:  # no place on this disk may be written
+        return cast("F", numba.njit(error_model="numpy")(kernel))
+    finally:
+        config.CACHE_DIR = before
+
+
+@cache
+def folder() -> Path:
+    """Return where machine code of this source is kept: below `NUMBA_CACHE_DIR`, if that is set."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    root = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(home) / "moedge" / "kernels")
+    return root / fingerprint()
+
+
+def fingerprint() -> str:
+    """Hash the source of the simulator."""
+    state = blake2b(digest_size=8)
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        state.update(path.read_bytes())
+    return state.hexdigest()

@@ -68,6 +68,7 @@ REQUEST = np.dtype([
     ("patience_s", "f8"), ("expires_s", "f8"), ("stall_s", "f8"), ("service_s", "f8"),
     ("batch", "i8"), ("batch_size", "i8"),
     ("child", "i8"), ("key_s", "f8"),  # left child, and attained service at which it ends
+    ("stream", "i8"), ("priority", "i8"), ("deadline_s", "f8"),
     ("id", "i8"),  # of the whole run; a record's place is by the same order
 ])  # fmt: skip
 

@@ -161,11 +161,12 @@ class LinkAudit:
     def __init__(self, state: State) -> None:
         self._state = state
         self._landed: FloatArray = np.zeros(len(state.links))
+        self._late: FloatArray = np.zeros(len(state.links))  # lands after the run
 
     def count(self, *, everybody: bool = False) -> None:
         """Count what landed over sure links of requests that ended, or of all at the end."""
         if self._state.facts["steady"]:
-            _add_landed(self._state.run, everybody, self._landed)
+            _add_landed(self._state.run, everybody, self._landed, self._late)
 
     def _direct(self, here: AnyArray, goal: AnyArray, size_bytes: FloatArray) -> FloatArray:
         """Add up by link the bytes that are on sure links."""
@@ -174,13 +175,12 @@ class LinkAudit:
             _add_direct(self._state.run, here, goal, size_bytes, total)
         return total
 
-    def check(self, sent_bytes: FloatArray, on_way: Pending, late: IntArray) -> None:
+    def check(self, sent_bytes: FloatArray, on_way: Pending) -> None:
         """Check all links at the end.
 
         Args:
             sent_bytes: By link, up to its last flush.
             on_way: What the heap holds.
-            late: Places of requests whose answer, sent over a sure link, arrives after the end.
 
         Raises:
             LawViolation: Bytes are missing.
@@ -190,9 +190,9 @@ class LinkAudit:
         hops = requests[on_way.hops]
         size_bytes = np.where(hops["upward"] == 1, hops["up_bytes"], hops["down_bytes"])
         np.add.at(flying, hops["link"], size_bytes)
-        doors, answers = requests[on_way.doors], requests[late]
+        doors = requests[on_way.doors]
         flying += self._direct(doors["source"], doors["server"], doors["up_bytes"])
-        flying += self._direct(answers["server"], answers["source"], answers["down_bytes"])
+        flying += self._late
         gone = links["landed_bytes"] + self._landed + links["lost_bytes"] + flying
         _close("L1 bytes: link", sent_bytes + links["sent_bytes"], gone)
 
@@ -210,7 +210,7 @@ def _add_direct(
 
 
 @jit
-def _add_landed(run: AnyArray, everybody: bool, total: FloatArray) -> None:
+def _add_landed(run: AnyArray, everybody: bool, total: FloatArray, late: FloatArray) -> None:
     s = run[0]
     for place in range(s["emitted"]):
         r = req(s, place)
@@ -220,8 +220,10 @@ def _add_landed(run: AnyArray, everybody: bool, total: FloatArray) -> None:
         joined = r["t_enqueue_s"] == r["t_enqueue_s"]
         if joined or (r["drop"] >= 0 and r["drop"] != NO_ROUTE):
             _land(s, source, server, r["up_bytes"], total)
-        if r["t_return_s"] == r["t_return_s"]:
+        if r["t_return_s"] <= s["limit_s"]:
             _land(s, server, source, r["down_bytes"], total)
+        elif r["t_return_s"] == r["t_return_s"]:
+            _land(s, server, source, r["down_bytes"], late)
 
 
 @jit

@@ -37,7 +37,10 @@ class Window(NamedTuple):
     """Emissions of a run in a row, (n,) each."""
 
     t_emit_s: FloatArray
+    stream: AnyArray
     source: AnyArray
+    priority: AnyArray
+    deadline_s: FloatArray
     up_bytes: FloatArray
     down_bytes: FloatArray
     service_s: FloatArray
@@ -47,9 +50,16 @@ class Window(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What became of requests, (n,) each: the stamps, and the id of each."""
+    """Columns of the table `requests`, (n,) each."""
 
     id: IntArray
+    stream: AnyArray
+    source: AnyArray
+    t_emit_s: FloatArray
+    priority: AnyArray
+    deadline_s: FloatArray
+    up_bytes: FloatArray
+    down_bytes: FloatArray
     server: AnyArray
     t_enqueue_s: FloatArray
     t_start_s: FloatArray
@@ -60,6 +70,9 @@ class Rows(NamedTuple):
     batch: AnyArray
     batch_size: AnyArray
     drop: AnyArray
+
+
+FIXED = Rows._fields[1:8]  # at emission
 
 
 @jit
@@ -76,7 +89,7 @@ def take_down(run: AnyArray, rows: Rows, by_id: int, everybody: int, new: IntArr
     Args:
         run: The record of the run, (1,).
         rows: Written: in order where `by_id` is 0, else at the place of the id.
-        by_id: Whether rows are those of the whole run.
+        by_id: Whether rows are those of the whole run, whose fixed columns are known.
         everybody: Whether those that did not end are taken down, too.
         new: By place: the new place, -1 for who ended. One longer than there are requests.
 
@@ -91,6 +104,8 @@ def take_down(run: AnyArray, rows: Rows, by_id: int, everybody: int, new: IntArr
         new[place] = -1 if over else left
         left += 0 if over else 1
         if over or everybody:
+            if not by_id:
+                _write_fixed(r, rows, count)
             _write(r, rows, r["id"] if by_id else count)
             count += 1
     new[s["emitted"]] = -1
@@ -99,7 +114,6 @@ def take_down(run: AnyArray, rows: Rows, by_id: int, everybody: int, new: IntArr
 
 @jit
 def _write(r: Run, rows: Rows, at: int) -> None:
-    rows.id[at] = r["id"]
     rows.server[at] = r["server"]
     rows.t_enqueue_s[at] = r["t_enqueue_s"]
     rows.t_start_s[at] = r["t_start_s"]
@@ -113,6 +127,18 @@ def _write(r: Run, rows: Rows, at: int) -> None:
 
 
 @jit
+def _write_fixed(r: Run, rows: Rows, at: int) -> None:
+    rows.id[at] = r["id"]
+    rows.stream[at] = r["stream"]
+    rows.source[at] = r["source"]
+    rows.t_emit_s[at] = r["t_emit_s"]
+    rows.priority[at] = r["priority"]
+    rows.deadline_s[at] = r["deadline_s"]
+    rows.up_bytes[at] = r["up_bytes"]
+    rows.down_bytes[at] = r["down_bytes"]
+
+
+@jit
 def fill(run: AnyArray, window: Window, first_place: int, first_id: int) -> None:
     """Write what is fixed at emission; nothing has happened to the requests yet."""
     s = run[0]
@@ -123,6 +149,8 @@ def fill(run: AnyArray, window: Window, first_place: int, first_id: int) -> None
         r["t_emit_s"], r["source"] = window.t_emit_s[i], window.source[i]
         r["up_bytes"], r["down_bytes"] = window.up_bytes[i], window.down_bytes[i]
         r["draw_s"], r["rank"] = window.service_s[i], window.rank[i]
+        r["stream"], r["priority"] = window.stream[i], window.priority[i]
+        r["deadline_s"] = window.deadline_s[i]
         r["patience_s"], r["expires_s"] = window.patience_s[i], window.expires_s[i]
         r["server"] = r["drop"] = r["serving"] = r["where"] = r["batch"] = r["link"] = -1
         r["after"] = r["before"] = r["mate"] = r["child"] = -1

@@ -110,9 +110,10 @@ def plain_enqueue(s: Run, node: int, rid: int, now_s: float) -> None:
 
 @jit
 def plain_serve(s: Run, node: int, rid: int, now_s: float) -> None:
-    """Begin a service."""
-    req(s, rid)["t_start_s"] = now_s
-    req(s, rid)["serving"] = node
+    """Begin a service: a batch of one, with the request's number until starts can be counted."""
+    r = req(s, rid)
+    r["t_start_s"], r["serving"] = now_s, node
+    r["batch"], r["batch_size"] = r["id"], 1
     at(s, now_s + req(s, rid)["draw_s"], order_of(END, rid), item_of(DONE, rid), 0)
 
 
@@ -124,7 +125,8 @@ def plain_done(s: Run, rid: int, now_s: float) -> None:
         return
     req(s, rid)["serving"] = -1
     n = node_at(s, node)
-    req(s, rid)["t_finish_s"] = now_s
+    r = req(s, rid)
+    r["t_finish_s"], r["service_s"], r["stall_s"] = now_s, r["draw_s"], 0.0
     n["finished"] += 1
     depart_from(s, node, rid, now_s)
     if n["waiting"] > 0:

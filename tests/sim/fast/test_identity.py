@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sim.config import Discipline, DispatchSpec, World
 from sim.records import Record
+from sim.sampling import row_bytes
 from tests.campaign.draws import DISPATCH
 from tests.sim.fast import worlds
 
@@ -64,6 +65,17 @@ def test_random_worlds_without_faults_under_every_dispatcher(number: int, kind: 
 def test_windows_of_emissions_change_nothing(number: int, window: int) -> None:
     world = worlds.plain(number)
     assert worlds.windowed(world, window) == worlds.run(world, "events").digest
+
+
+@given(st.integers(0, MOST), st.integers(1, 30))
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+def test_a_sample_of_rows_is_the_same_whoever_draws_it(number: int, rows: int) -> None:
+    world = replace(worlds.plain(number), rows_bytes=float(rows * row_bytes()))
+    hold(world)
+    events, slots = worlds.run(world, "events"), worlds.run(world, "slots")
+    assert events.workload_digest == slots.workload_digest
+    assert events.meta.get("rows") == slots.meta.get("rows")
+    assert events.meta.get("totals") == slots.meta.get("totals")
 
 
 def test_the_worlds_have_everything() -> None:

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from agents.caches import CACHES
 from agents.dispatchers import DISPATCHERS
-from sim.arrivals.workload import draw_workload
 from sim.config import LinkSpec, World
-from sim.fast.fleet import FastFleet
+from sim.fast.run import fast_fleet
 from sim.parts import Parts
 from sim.records import Record, digest
 from sim.simulation import simulate
@@ -36,7 +35,7 @@ def run(world: World, engine: str) -> Record:
 
 def windowed(world: World, window: int) -> str:
     """Return the digest of a run whose emissions are loaded a few at a time."""
-    fleet = FastFleet(world, draw_workload(world, None), parts(), world.dispatch, window)
+    fleet = fast_fleet(world, parts(), world.dispatch, window)
     fleet.run()
     fleet.audit()
-    return digest(fleet.recorder.tables(fleet.requests))
+    return digest(fleet.tables())
