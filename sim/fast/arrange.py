@@ -2,154 +2,170 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sim.compute.floor import DEADLINE, PATIENCE
+from sim.fast.flow_state import COMES
 from sim.fast.jit import jit
 
 if TYPE_CHECKING:
-    from sim.arrays import IntArray
-    from sim.fast.flow_state import Grid, Lanes, Rows, Ways
+    from sim.arrays import AnyArray, IntArray
+    from sim.fast.flow_state import Grid, Sent
 
 _BUDGET = 8  # moves a request that sorting by insertion may take
 
 
 @jit
-def send_up(rows: Rows, part: tuple[int, int], ways: Ways, grid: Grid, come: IntArray) -> None:
+def send_up(sent: Sent, ups: AnyArray, grid: Grid, come: IntArray) -> None:
     """Put requests on their up links, as far as a step goes; count who arrives where in it.
 
     Args:
-        rows: Requests.
-        part: First row, and row after the last one; in the order of ids.
-        ways: Their ways.
+        sent: Requests; those with a NaN in `due_s` have not set out.
+        ups: WAY, (P,).
         grid: The step.
-        come: By station, is added to.
+        come: By station, (M,); is added to.
     """
     k, bounds = 0, len(grid.bound_s)
-    for row in range(*part):
-        due_s, pair = rows.due_s[row], rows.pair[row]
-        sent_s = rows.sent_s[row]
-        if np.isnan(due_s) and sent_s <= grid.last_s:
+    for row in range(len(sent.pair)):
+        up = ups[sent.pair[row]]
+        if np.isnan(sent.due_s[row]):
+            sent_s = sent.emit_s[row] + up["choice_s"]
+            if sent_s > grid.last_s:
+                continue
             # a source's requests set out in the order of ids, those of different sources nearly so
             while k < bounds and grid.bound_s[k] <= sent_s:
                 k += 1
             while k > 0 and grid.bound_s[k - 1] > sent_s:
                 k -= 1
-            due_s = sent_s if ways.here[pair] else _put_up(rows, row, k, ways, grid)
-            rows.due_s[row] = due_s
-        if due_s <= grid.last_s:
-            come[ways.station[pair]] += 1
+            sent.due_s[row] = sent_s if up["here"] else _put_up(sent, row, k, ups, grid)
+        if sent.due_s[row] <= grid.last_s:
+            come[up["station"]] += 1
 
 
 @jit
-def _put_up(rows: Rows, row: int, k: int, ways: Ways, grid: Grid) -> float:
+def _put_up(sent: Sent, row: int, k: int, ups: AnyArray, grid: Grid) -> float:
     """Put a request on its link up; return when it arrives (see sim.network.links)."""
-    pair, size_bytes, begin_s = rows.pair[row], rows.up_bytes[row], rows.sent_s[row]
-    transmit_s = size_bytes / ways.up_bytes_per_s[pair]
-    grid.sent_up_bytes[k, pair] += size_bytes
-    if ways.up_fifo[pair]:
-        begin_s = max(ways.up_free_s[pair], begin_s)
-        ways.up_free_s[pair] = begin_s + transmit_s
-    return float(begin_s + transmit_s + ways.up_delay_s[pair])
+    pair, size_bytes = sent.pair[row], sent.up_bytes[row]
+    up = ups[pair]
+    begin_s = sent.emit_s[row] + up["choice_s"]
+    transmit_s = size_bytes / up["bytes_per_s"]
+    grid.up_bytes[k, pair] += size_bytes
+    if up["fifo"]:
+        begin_s = max(up["free_s"], begin_s)
+        up["free_s"] = begin_s + transmit_s
+    return float(begin_s + transmit_s + up["delay_s"])
 
 
 @jit
 def bucket(
-    rows: Rows, part: tuple[int, int], ways: Ways, lanes: Lanes, cursor: IntArray, last_s: float
+    sent: Sent, first: int, ups: AnyArray, cursor: IntArray, lanes: AnyArray, last_s: float
 ) -> None:
-    """Hand the requests that arrive in a step to their stations, in the order of rows.
+    """Hand the requests that arrive in a step to their stations, in the order of ids.
 
     Args:
-        rows: Requests.
-        part: First row, and row after the last one.
-        ways: Their ways.
-        lanes: Where they go.
-        cursor: By station, its next free place; moves on.
+        sent: Requests.
+        first: Row of the first of them.
+        ups: WAY, (P,).
+        cursor: By station, (M,): its next free lane; moves on.
+        lanes: LANE.
         last_s: The last instant of the step.
     """
-    for row in range(*part):
-        due_s = rows.due_s[row]
+    impatient = len(sent.patience_s) > 0
+    for row in range(len(sent.pair)):
+        due_s, pair = sent.due_s[row], sent.pair[row]
         if due_s <= last_s:
-            station = ways.station[rows.pair[row]]
-            place = cursor[station]
-            cursor[station] = place + 1
-            lanes.due_s[place] = due_s
-            lanes.service_s[place] = rows.service_s[row]
-            lanes.row[place] = row
+            up = ups[pair]
+            place = cursor[up["station"]]
+            cursor[up["station"]] = place + 1
+            if not up["here"]:
+                up["landed_bytes"] += sent.up_bytes[row]
+            lane = lanes[place]
+            lane["due_s"], lane["service_s"] = due_s, sent.service_s[row]
+            lane["down_bytes"], lane["pair"] = sent.down_bytes[row], pair
+            lane["id"], lane["row"] = sent.id[row], first + row
+            lane["state"], lane["leave_s"] = COMES, inf
+            lane["late"] = due_s == sent.emit_s[row] + up["choice_s"]
+            if impatient:
+                _may_leave(lane, sent.patience_s[row], sent.expires_s[row])
 
 
 @jit
-def in_order(rows: Rows, lanes: Lanes) -> None:
+def _may_leave(lane: Any, patience_s: float, expires_s: float) -> None:
+    """Note when a request leaves the queue by itself, and why; -inf: it comes too late to join."""
+    due_s = lane["due_s"]
+    patient_s = due_s + patience_s
+    lane["reason"] = DEADLINE if expires_s <= patient_s else PATIENCE
+    lane["leave_s"] = max(due_s, min(patient_s, expires_s)) if expires_s > due_s else -inf
+
+
+@jit
+def in_order(lanes: AnyArray, fresh: IntArray, span: IntArray) -> None:
     """Sort those who come to each station by arrival; who sets out at that very instant comes last.
 
     Ties keep their order, which is that of ids. Mostly all are in order, or nearly so.
+
+    Args:
+        lanes: LANE, (S + 1,); the last one is scratch.
+        fresh: By station, (M,): its first lane of those who come.
+        span: Where a station's lanes begin, (M + 1,).
     """
-    for m in range(len(lanes.fresh)):
-        begin, stop = lanes.fresh[m], lanes.span[m + 1]
+    for m in range(len(fresh)):
+        begin, stop = fresh[m], span[m + 1]
         budget = _BUDGET * (stop - begin)
         for place in range(begin + 1, stop):
-            if _before(rows, lanes, place, place - 1):
-                budget -= _insert(rows, lanes, begin, place)
+            if _before(lanes, place, place - 1):
+                budget -= _insert(lanes, begin, place)
                 if budget < 0:
-                    _merge_sort(rows, lanes, begin, stop)
+                    _merge_sort(lanes[begin:stop])
                     break
 
 
 @jit
-def _before(rows: Rows, lanes: Lanes, one: int, other: int) -> bool:
-    return _sooner(rows, lanes.due_s[one], lanes.row[one], lanes.due_s[other], lanes.row[other])
+def _before(lanes: AnyArray, one: int, other: int) -> bool:
+    mine, theirs = lanes[one], lanes[other]
+    if mine["due_s"] != theirs["due_s"]:
+        return bool(mine["due_s"] < theirs["due_s"])
+    return bool(mine["late"] < theirs["late"])
 
 
 @jit
-def _sooner(rows: Rows, one_s: float, one: int, other_s: float, other: int) -> bool:
-    if one_s != other_s:
-        return bool(one_s < other_s)
-    return bool(rows.sent_s[one] < one_s and not rows.sent_s[other] < other_s)
-
-
-@jit
-def _insert(rows: Rows, lanes: Lanes, begin: int, place: int) -> int:
+def _insert(lanes: AnyArray, begin: int, place: int) -> int:
     """Move a request to its place among those before it; return by how many places."""
-    due_s, service_s, row = lanes.due_s[place], lanes.service_s[place], lanes.row[place]
-    i = place
-    while i > begin and _sooner(rows, due_s, row, lanes.due_s[i - 1], lanes.row[i - 1]):
-        lanes.due_s[i], lanes.service_s[i] = lanes.due_s[i - 1], lanes.service_s[i - 1]
-        lanes.row[i] = lanes.row[i - 1]
+    scratch, i = len(lanes) - 1, place
+    lanes[scratch] = lanes[place]
+    while i > begin and _before(lanes, scratch, i - 1):
+        lanes[i] = lanes[i - 1]
         i -= 1
-    lanes.due_s[i], lanes.service_s[i], lanes.row[i] = due_s, service_s, row
+    lanes[i] = lanes[scratch]
     return place - i
 
 
 @jit
-def _merge_sort(rows: Rows, lanes: Lanes, begin: int, stop: int) -> None:
+def _merge_sort(lanes: AnyArray) -> None:
     """Sort stably in n log n, whatever the order was."""
-    size = stop - begin
-    order, other = np.arange(begin, stop), np.empty(size, np.int64)
-    width = 1
+    size, width = len(lanes), 1
+    order, other = np.arange(size), np.empty(size, np.int64)
     while width < size:
         for left in range(0, size, 2 * width):
-            _merge(rows, lanes, order, other, (left, min(left + width, size), width))
+            _merge(lanes, order, other, left, width)
         order, other = other, order
         width *= 2
-    due_s, service_s = lanes.due_s[begin:stop].copy(), lanes.service_s[begin:stop].copy()
-    row = lanes.row[begin:stop].copy()
+    copy = lanes.copy()
     for i in range(size):
-        source = order[i] - begin
-        lanes.due_s[begin + i], lanes.service_s[begin + i] = due_s[source], service_s[source]
-        lanes.row[begin + i] = row[source]
+        lanes[i] = copy[order[i]]
 
 
 @jit
-def _merge(
-    rows: Rows, lanes: Lanes, order: IntArray, merged: IntArray, run: tuple[int, int, int]
-) -> None:
+def _merge(lanes: AnyArray, order: IntArray, merged: IntArray, left: int, width: int) -> None:
     """Merge two neighbouring sorted runs."""
-    left, middle, width = run
+    middle = min(left + width, len(order))
     stop = min(middle + width, len(order))
     i, j = left, middle
     for k in range(left, stop):
-        if i < middle and (j >= stop or not _before(rows, lanes, order[j], order[i])):
+        if i < middle and (j >= stop or not _before(lanes, order[j], order[i])):
             merged[k] = order[i]
             i += 1
         else:

@@ -18,7 +18,6 @@ import numpy as np
 
 from sim.fast.choose import chooser
 from sim.fast.flow_carry import Carry
-from sim.fast.flow_state import Grid, grid_part
 from sim.fast.flow_step import Closing, Settled, Step, Window
 from sim.fast.flow_ways import candidates, pairs_of
 from sim.rng import Streams
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from sim.arrays import AnyArray, FloatArray
     from sim.config import DispatchSpec, World
+    from sim.fast.flow_state import Grid
     from sim.ports import Dispatcher
 
 # columns of windows that a run needs
@@ -49,7 +49,7 @@ class FlowPass:
         pairs: Pairs of source and server, as `Retired.pair` numbers them.
         limit_s: The last instant that the run may reach.
         end_s: When the run ends; known after `drain`.
-        nodes: Ids of the nodes that serve, in the order of stations in `Settled`.
+        nodes: The nodes that serve, in the order of stations in `Settled`.
     """
 
     def __init__(self, world: World, dispatch: DispatchSpec, dispatcher: Dispatcher) -> None:
@@ -59,10 +59,10 @@ class FlowPass:
         self._number_of = np.full(len(world.nodes), -1, np.int32)
         self._number_of[sources] = np.arange(len(sources))
         flop_per_s = np.array([world.nodes[s].hardware.flop_per_s for s in sources])
-        self._choice_s = dispatcher.flop / flop_per_s
+        choice_s = (dispatcher.flop / flop_per_s)[self._number_of[self.pairs.source]]
         rng = Streams(world.seed).stream("dispatch", dispatch.kind)
         self._chooser = chooser(dispatch.kind, len(candidates(world, dispatch)), sources, rng)
-        self._carry = Carry(world, self.pairs, self.limit_s)
+        self._carry = Carry(world, self.pairs, choice_s)
         self.nodes = self._carry.nodes
         self._most = max(1, _CELLS // max(len(self.nodes), len(self.pairs.server), 1))
         self._slot, self._until_s = 0, -inf  # settled so far
@@ -95,13 +95,12 @@ class FlowPass:
         """
         source = self._number_of[window.columns["source"]]
         pair = self._chooser.choose(source)
-        sent_s = window.columns["t_emit_s"] + self._choice_s[source]
         self._nobody = window.part(0, 0)
         begin, until_s = 0, min(until_s, self.world.duration_s)
         for to_s in self._pieces(until_s):
             early = to_s < until_s
             stop = int(window.columns["t_emit_s"].searchsorted(to_s)) if early else len(window)
-            yield self._step(window.part(begin, stop), pair[begin:stop], sent_s[begin:stop], to_s)
+            yield self._step(window.part(begin, stop), pair[begin:stop], to_s)
             begin = stop
 
     def _pieces(self, until_s: float) -> Iterator[float]:
@@ -110,10 +109,10 @@ class FlowPass:
             yield to_s
         yield until_s
 
-    def _step(self, window: Window, pair: AnyArray, sent_s: FloatArray, until_s: float) -> Step:
+    def _step(self, window: Window, pair: AnyArray, until_s: float) -> Step:
         bound_s = self._bounds(until_s)
         last_s = nextafter(until_s, -inf)
-        retired, grid = self._carry.step(window, pair, sent_s, bound_s, last_s)
+        retired, grid = self._carry.step(window, pair, bound_s, last_s)
         self._until_s = until_s
         if self._drains and self._carry.count == 0:
             self._set_end()
@@ -128,15 +127,14 @@ class FlowPass:
 
     def _settle(self, grid: Grid) -> Settled:
         """Turn what stations said at boundaries into what happened in slots."""
-        before, bounds = np.concatenate([[self._busy_area], grid.busy_area]), len(grid.bound_s)
+        marks, bounds = grid.marks, len(grid.bound_s)
+        busy_area = np.concatenate([[self._busy_area], marks["busy_area"]])
         settled = Settled(
             first=self._slot, bound_s=grid.bound_s, up_s=self._up(grid.bound_s.tolist()),
-            busy_s=np.diff(before, axis=0), queue_max=grid.queue_max, dropped=grid.dropped,
-            number=grid.number, area=grid.area, stays_s=grid.stays_s, open_s=grid.open_s,
-            arrived=grid.arrived, finished=grid.finished, lost=grid.lost,
-            sent_up_bytes=grid.sent_up_bytes[:-1], sent_down_bytes=grid.sent_down_bytes[:-1],
+            busy_s=np.diff(busy_area, axis=0), marks=marks,
+            up_bytes=grid.up_bytes[:-1], down_bytes=grid.down_bytes[:-1],
         )  # fmt: skip
-        self._busy_area = before[-1].copy()
+        self._busy_area = busy_area[-1]
         self._slot += bounds
         return settled
 
@@ -168,29 +166,27 @@ class FlowPass:
 
     def _wait(self, until_s: float) -> Step:
         """Let time pass without new requests."""
-        nobody = self._nobody
-        return self._step(nobody, np.empty(0, np.int32), np.empty(0), until_s)
+        return self._step(self._nobody, np.empty(0, np.int32), until_s)
 
     def _set_end(self) -> None:
         """End the run when the last answer is back, but not before arrivals do."""
         if self._carry.count == 0:
-            last_s = float(self._carry.desks.last_s.max(initial=-inf))
+            last_s = float(self._carry.desks["last_s"].max(initial=-inf))
             self.end_s = min(max(self.world.duration_s, last_s), self.limit_s)
 
     def _cut(self, grid: Grid) -> Grid:
         """Take away the boundaries after the end; the first of them tells of the last slot."""
         stop = int(np.searchsorted(grid.bound_s, self.end_s, side="right"))
         if stop < len(grid.bound_s):
-            self._rest = grid_part(grid, stop, stop + 1)
-        return grid_part(grid, 0, stop)
+            self._rest = grid.part(stop, stop + 1)
+        return grid.part(0, stop)
 
     def close(self) -> Closing:
         """Tell of the slot that the end cuts, and of what is in the fleet."""
         carry, partial = self._carry, self.end_s > self._slot * self.world.slot_s
         rest = self._rest or carry.look(self.end_s)
-        rest = rest._replace(
-            bound_s=np.array([self.end_s]), open_s=carry.open_stays(self.end_s)[None]
-        )
+        rest = rest._replace(bound_s=np.array([self.end_s]))
+        rest.marks["open_s"] = carry.open_stays(self.end_s)
         return Closing(
             partial=partial, settled=self._settle(rest), left=carry.left(), **carry.on_links()
         )

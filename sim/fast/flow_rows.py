@@ -38,9 +38,9 @@ def slot_rows(settled: Settled, nodes: Sequence[NodeSpec]) -> Table:
         "slot": np.repeat(settled.first + np.arange(slots), stations),
         "node": np.tile(np.array([n.id for n in nodes]), slots),
         "served": np.zeros(slots * stations),
-        "dropped": settled.dropped.ravel(),
+        "dropped": settled.marks["dropped"].ravel(),
         "busy_s": settled.busy_s.ravel(),
-        "queue_max": settled.queue_max.ravel(),
+        "queue_max": settled.marks["queue_max"].ravel(),
         "energy_j": energy_j.ravel(),
     }
     empty = {"f": np.nan, "i": -1}
@@ -56,8 +56,8 @@ def link_rows(settled: Settled, pairs: Pairs, links: Sequence[LinkSpec]) -> Tabl
     """Return rows of the table `links` (see sim.network.links): links used in each slot."""
     slots, table = len(settled.bound_s), LinkTable(links)
     sent = np.zeros((slots, len(links) + 1))
-    sent[:, pairs.up_link] = settled.sent_up_bytes
-    sent[:, pairs.down_link] += settled.sent_down_bytes
+    sent[:, pairs.up_link] = settled.up_bytes
+    sent[:, pairs.down_link] += settled.down_bytes
     slot, link = np.nonzero(sent[:, :-1])
     sent_bytes = sent[slot, link]
     told = {
@@ -88,13 +88,14 @@ class FlowLaws:
         Raises:
             LawViolation: A law is broken.
         """
-        self._sent_up += settled.sent_up_bytes.sum(axis=0)
-        self._sent_down += settled.sent_down_bytes.sum(axis=0)
-        due = ~np.isnan(settled.open_s)
-        left = settled.finished + settled.lost + settled.number
-        self._refuse("L1: arrived, and finished, lost or present", settled.arrived, left, due)
-        stays_s = settled.stays_s + settled.open_s
-        self._refuse("L8 Little", settled.area, stays_s, due)
+        self._sent_up += settled.up_bytes.sum(axis=0)
+        self._sent_down += settled.down_bytes.sum(axis=0)
+        marks = settled.marks
+        due = ~np.isnan(marks["open_s"])
+        left = marks["finished"] + marks["lost"] + marks["number"]
+        self._refuse("L1: arrived, and finished, lost or present", marks["arrived"], left, due)
+        stays_s = marks["stays_s"] + marks["open_s"]
+        self._refuse("L8 Little", marks["area"], stays_s, due)
 
     def close(self, closing: Closing) -> None:
         """Check the end of a run.

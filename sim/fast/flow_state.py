@@ -1,161 +1,151 @@
-"""What the kernels of the flow pass read and write: bundles of numpy arrays."""
+"""What the kernels of the flow pass read and write: records, which lie together in memory."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
     from sim.arrays import AnyArray, FloatArray, IntArray
 
-
-class Ways(NamedTuple):
-    """By pair of source and server, (P,): the one link up and the one link down.
-
-    In a fleet that feeds forward a link belongs to one pair at most, so whatever is known of a link
-    is known of a pair.
-    """
-
-    station: AnyArray  # int32, place of the server among the nodes that serve
-    here: AnyArray  # bool, the source serves itself: no links
-    up_bytes_per_s: FloatArray
-    up_delay_s: FloatArray
-    up_fifo: AnyArray  # bool
-    up_free_s: FloatArray  # when a FIFO link runs dry
-    down_bytes_per_s: FloatArray
-    down_delay_s: FloatArray
-    down_fifo: AnyArray  # bool
-    down_free_s: FloatArray
-    landed_up_bytes: FloatArray
-    landed_down_bytes: FloatArray
-    late_down_bytes: FloatArray  # of answers that arrive after the end
+COMES, WAITS, RUNS, GONE = range(4)  # states of a request at its station
 
 
-class Rows(NamedTuple):
-    """The requests of a step, (R,): those carried over from the steps before, then new ones."""
+def _record(**fields: str) -> np.dtype[Any]:
+    """Return a record type; ends of names give units as everywhere."""
+    return np.dtype(list(fields.items()), align=True)
 
+
+# One direction of a pair of source and server. A link belongs to one pair at most, so what is known
+# of a link is known of a pair.
+WAY = _record(
+    bytes_per_s="f8",
+    delay_s="f8",
+    free_s="f8",  # when a FIFO link runs dry
+    landed_bytes="f8",
+    choice_s="f8",  # how long the source chooses
+    station="i4",  # place of the server among the nodes that serve
+    fifo="i1",
+    here="i1",  # the source serves itself: there is no link
+)
+
+# A request at its station, or on its way there: one cache line.
+LANE = _record(
+    due_s="f8",  # at the station
+    service_s="f8",
+    start_s="f8",
+    leave_s="f8",  # when it leaves the queue by itself, inf: never, -inf: comes too late
+    down_bytes="f8",
+    id="i8",
+    pair="i4",
+    row="i4",  # place among those carried over and new ones
+    state="i1",
+    late="i1",  # set out in the very instant of its arrival
+    reason="i1",  # for which it leaves the queue
+)
+
+# A station: its rules, its state, its meters (sim.compute.floor.Meters).
+DESK = _record(
+    servers="i8",
+    capacity="i8",
+    top="i8",  # where its heap lies in TOP
+    running="i8",
+    number="i8",  # requests in the system
+    head="i8",  # place of the request that is served next, or of one before it
+    turns="i8",  # requests that may leave by themselves
+    kept="i8",  # requests that are there at the end of a step
+    area="f8",
+    area_s="f8",
+    stays_s="f8",
+    busy_area="f8",
+    busy_s="f8",
+    queue_max="i8",
+    most_running="i8",
+    arrived="i8",
+    finished="i8",
+    lost="i8",
+    dropped="i8",  # in the slot
+    checked="i8",  # arrivals up to the last check of the laws
+    last_s="f8",  # of drops and returns
+    late="i8",  # answers that return after the end of the run
+)
+
+# A service that runs; those of a station are a heap by (end, request).
+TOP = _record(end_s="f8", place="i8")
+
+# What a station says at a slot boundary.
+MARK = _record(
+    busy_area="f8",
+    area="f8",
+    stays_s="f8",
+    open_s="f8",  # stays so far of those present; NaN: not due for a check
+    queue_max="i8",
+    dropped="i8",
+    number="i8",
+    arrived="i8",
+    finished="i8",
+    lost="i8",
+)
+
+# A request that came to its end.
+DONE = _record(
+    enqueue_s="f8",
+    start_s="f8",
+    finish_s="f8",
+    return_s="f8",
+    row="i4",
+    pair="i4",
+    drop="i2",
+)
+
+
+class Sent(NamedTuple):
+    """Requests on their way up, or about to set out, in the order of ids, (n,) each."""
+
+    id: IntArray
     pair: AnyArray  # int32
-    sent_s: FloatArray  # server chosen
-    due_s: FloatArray  # at the server; NaN: not sent yet
+    emit_s: FloatArray
     service_s: FloatArray
     up_bytes: FloatArray
     down_bytes: FloatArray
     patience_s: FloatArray  # (0,) where nobody ever leaves a queue by itself
     expires_s: FloatArray
-    old_id: IntArray  # ids of those carried over
-    first: int  # id of the first new one
-
-
-class Lanes(NamedTuple):
-    """The requests that stand at, or come to, a station: (S,), station after station.
-
-    Within a station first those that run, then those that wait, then those that come; each group in
-    the order of joining. What lies before `place` of a station's span in `span` is not used.
-    """
-
-    span: IntArray  # (M + 1,)
-    fresh: IntArray  # (M,) first of those that come
-    due_s: FloatArray
-    service_s: FloatArray
-    start_s: FloatArray
-    leave_s: FloatArray  # when it leaves the queue by itself
-    state: AnyArray  # int8, see flow_kernel
-    row: AnyArray  # int32, place in Rows
-    turn: IntArray  # scratch: a heap of those that may leave
-
-
-class Desks(NamedTuple):
-    """Every station's meters (see sim.compute.floor.Meters) and state, (M,)."""
-
-    servers: IntArray
-    capacity: FloatArray
-    number: IntArray  # requests in the system
-    head: IntArray  # in Lanes: who is served next
-    turns: IntArray  # size of the heap of those that may leave
-    kept: IntArray  # requests still here at the end of the step
-    area: FloatArray
-    area_s: FloatArray
-    stays_s: FloatArray
-    busy_area: FloatArray
-    busy_s: FloatArray
-    queue_max: IntArray
-    most_running: IntArray
-    arrived: IntArray
-    finished: IntArray
-    lost: IntArray
-    dropped: IntArray  # in the slot
-    checked: IntArray  # arrivals up to the last check of the laws
-    last_s: FloatArray  # of drops and returns
-    late: IntArray  # answers that return after the end
-
-
-class Tops(NamedTuple):
-    """Services that run, a heap by (end, request id) for every station."""
-
-    first: IntArray  # (M,) where a station's heap lies
-    size: IntArray  # (M,)
-    end_s: FloatArray
-    place: IntArray  # in Lanes
+    due_s: FloatArray  # at the server; NaN: not sent yet
 
 
 class Grid(NamedTuple):
-    """Slot boundaries within a step, (K,), and what every station said there, (K, M)."""
+    """Slot boundaries within a step, (K,), and what is counted between them."""
 
     bound_s: FloatArray
     last_s: float  # the last instant of the step
     limit_s: float  # the last instant of the run
-    busy_area: FloatArray
-    queue_max: IntArray
-    dropped: IntArray
-    number: IntArray
-    area: FloatArray
-    stays_s: FloatArray
-    open_s: FloatArray  # stays so far of those present; NaN: not checked here
-    arrived: IntArray
-    finished: IntArray
-    lost: IntArray
-    sent_up_bytes: FloatArray  # (K + 1, P), the last row after the last boundary
-    sent_down_bytes: FloatArray
+    marks: AnyArray  # MARK, (K, M)
+    up_bytes: FloatArray  # put on links, (K + 1, P); the last row is after the last boundary
+    down_bytes: FloatArray
 
-
-def grid_part(grid: Grid, begin: int, stop: int) -> Grid:
-    """Return some of the boundaries."""
-    values = grid._asdict()
-    cut = {
-        name: column[begin : stop + (name in {"sent_up_bytes", "sent_down_bytes"})]
-        for name, column in values.items()
-        if name not in {"last_s", "limit_s"}
-    }
-    return grid._replace(**cut)
-
-
-class Out(NamedTuple):
-    """Requests that came to their end, (S,), station after station, in the order of their ends."""
-
-    row: AnyArray  # int32
-    enqueue_s: FloatArray
-    start_s: FloatArray
-    finish_s: FloatArray
-    return_s: FloatArray
-    drop: AnyArray  # int16
-
-
-class Kept(NamedTuple):
-    """Requests still at stations, (S,), station after station: running, then waiting."""
-
-    due_s: FloatArray
-    service_s: FloatArray
-    start_s: FloatArray
-    row: AnyArray  # int32
+    def part(self, begin: int, stop: int) -> Grid:
+        """Return some of the boundaries."""
+        return self._replace(
+            bound_s=self.bound_s[begin:stop], marks=self.marks[begin:stop],
+            up_bytes=self.up_bytes[begin : stop + 1], down_bytes=self.down_bytes[begin : stop + 1],
+        )  # fmt: skip
 
 
 class Job(NamedTuple):
-    """All that a station's kernel needs."""
+    """All that the kernel of stations needs.
 
-    lanes: Lanes
-    rows: Rows
-    desks: Desks
-    tops: Tops
-    ways: Ways
+    `lanes` goes station by station: first those that run, then those that wait, then those that
+    come, each in the order of joining. A place more, at the end, is scratch.
+    """
+
+    lanes: AnyArray  # LANE, (S + 1,)
+    span: IntArray  # (M + 1,) where a station's lanes begin
+    turn: IntArray  # (S,) scratch: heaps of those that may leave; (0,) where nobody ever does
+    desks: AnyArray  # DESK, (M,)
+    tops: AnyArray  # TOP
+    downs: AnyArray  # WAY, (P,)
     grid: Grid
-    out: Out
-    kept: Kept
+    late_bytes: FloatArray  # (P,) of answers that return after the end of the run
+    done: AnyArray  # DONE, (S,)
+    kept: AnyArray  # LANE, (S,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from sim.arrays import AnyArray, FloatArray, IntArray
     from sim.arrivals.workload import Workload
+    from sim.fast.flow_ways import Pairs
     from sim.fast.stamps import Stamps
 
 
@@ -44,6 +45,17 @@ def whole(workload: Workload) -> Window:
     return Window(0, {name: getattr(workload, name) for name in names})
 
 
+def take(old: AnyArray, new: AnyArray, rows: IntArray) -> AnyArray:
+    """Return rows of two columns, one behind the other, without joining them."""
+    if not len(new):
+        return old[rows]
+    # (rows of the first column are wrong, but mostly few: they are put right afterwards)
+    taken = new.take(rows - len(old), mode="clip")
+    first = np.flatnonzero(rows < len(old))
+    taken[first] = old[rows[first]]
+    return taken
+
+
 @dataclass(frozen=True, slots=True)
 class Retired:
     """Requests that came to their end, (n,) each, by server, in the order of their ends there.
@@ -51,63 +63,75 @@ class Retired:
     NaN: did not happen. One that has finished and has neither returned nor been dropped is on its
     way back when the run ends. At the end of a run the same columns tell of those that did not come
     to their end.
+
+    Attributes:
+        done: DONE (sim.fast.flow_state), (n,): their stamps, pairs, and rows: their places among
+            requests carried over into the step and new ones.
+        pairs: Pairs of source and server.
+        choice_s: How long a source chooses, by pair.
+        old_id: Ids of those carried over.
+        first: Id of the first new one.
+        old: Columns of the workload, of those carried over.
+        new: The same of new ones.
     """
 
-    id: IntArray
-    pair: AnyArray  # place in FlowPass.pairs
-    server: AnyArray  # node id
-    dispatch_s: FloatArray
-    enqueue_s: FloatArray
-    start_s: FloatArray
-    finish_s: FloatArray
-    return_s: FloatArray
-    drop: AnyArray  # int16
-    row: AnyArray  # place among those carried over and new ones
-    held: Mapping[str, AnyArray]  # columns of the workload of those carried over
-    window: Mapping[str, AnyArray]  # and of new ones
+    done: AnyArray
+    pairs: Pairs
+    choice_s: FloatArray
+    old_id: IntArray
+    first: int
+    old: Mapping[str, AnyArray]
+    new: Mapping[str, AnyArray]
 
     def __len__(self) -> int:
-        return len(self.id)
+        return len(self.done)
+
+    @property
+    def id(self) -> IntArray:
+        """Their ids."""
+        olds = len(self.old_id)
+        ids = self.done["row"] + np.int64(self.first - olds)
+        old = np.flatnonzero(self.done["row"] < olds)
+        ids[old] = self.old_id[self.done["row"][old]]
+        return ids
+
+    @property
+    def server(self) -> AnyArray:
+        """Node ids of their servers."""
+        nodes: AnyArray = self.pairs.server[self.done["pair"]]
+        return nodes
+
+    @property
+    def dispatch_s(self) -> FloatArray:
+        """When their servers were chosen."""
+        chosen_s: FloatArray = self.drawn("t_emit_s") + self.choice_s[self.done["pair"]]
+        return chosen_s
 
     def drawn(self, name: str) -> AnyArray:
         """Return their column of the workload."""
-        return np.concatenate([self.held[name], self.window[name]])[self.row]
+        new = self.new[name]
+        return take(self.old.get(name, new[:0]), new, self.done["row"])
 
     def stamp(self, stamps: Stamps) -> None:
-        """Write the stamps into the columns of a whole run."""
-        for name in ("dispatch", "enqueue", "start", "finish", "return"):
-            stamps.stamp(f"t_{name}_s")[self.id] = getattr(self, f"{name}_s")
-        stamps.server[self.id] = self.server
-        stamps.drop[self.id] = self.drop
+        """Write all stamps but `t_dispatch_s` into the columns of a whole run."""
+        ids = self.id
+        stamps.server[ids] = self.server
+        for name in ("enqueue", "start", "finish", "return"):
+            stamps.stamp(f"t_{name}_s")[ids] = self.done[f"{name}_s"]
+        stamps.drop[ids] = self.done["drop"]
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Slot boundaries, (K,), and the meters of every station there, (K, M).
-
-    Sums go on from boundary to boundary (`sim.compute.floor.Meters`), except where said otherwise.
-    """
+    """Slot boundaries, (K,), and the meters of every station there."""
 
     first: int  # the slot that the first boundary closes
     bound_s: FloatArray
     up_s: FloatArray  # (K,) how long stations were up in the slot: all of it
-    busy_s: FloatArray  # server seconds in the slot
-    queue_max: IntArray  # in the slot
-    dropped: IntArray  # in the slot
-    number: IntArray
-    area: FloatArray
-    stays_s: FloatArray
-    open_s: FloatArray  # stays so far of those present; NaN: not due for a check
-    arrived: IntArray
-    finished: IntArray
-    lost: IntArray
-    sent_up_bytes: FloatArray  # (K, P) in the slot
-    sent_down_bytes: FloatArray
-
-    def part(self, begin: int, stop: int) -> Settled:
-        """Return some of the boundaries."""
-        cut = {f.name: getattr(self, f.name)[begin:stop] for f in fields(self) if f.name != "first"}
-        return replace(self, first=self.first + begin, **cut)
+    busy_s: FloatArray  # (K, M), server seconds in the slot
+    marks: AnyArray  # MARK (sim.fast.flow_state), (K, M)
+    up_bytes: FloatArray  # (K, P), put on links in the slot
+    down_bytes: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +151,7 @@ class Closing:
             `settled` only says how the meters stand.
         settled: One boundary, at the end; every station is due for its check.
         left: Requests that have not come to their end.
-        choosing: How many of them wait for the choice of their server.
+        choosing: Ids of those of them whose server is still being chosen.
         flying: How many are on their way up.
         late: How many answers are on their way back.
         most_running: By station, (M,), most servers in use.
@@ -140,7 +164,7 @@ class Closing:
     partial: bool
     settled: Settled
     left: Retired
-    choosing: int
+    choosing: IntArray
     flying: int
     late: int
     most_running: IntArray

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.fast.choose import KINDS, ONE_SERVER
-from sim.fast.flow_state import Ways
+from sim.fast.flow_state import WAY
 from sim.topology.graph import Network
 from sim.views import FleetView
 
@@ -98,32 +98,25 @@ def pairs_of(world: World, dispatch: DispatchSpec, dispatcher: Dispatcher) -> Pa
     return pairs
 
 
-def ways_of(world: World, pairs: Pairs, station_of: AnyArray) -> Ways:
-    """Return what is known of each pair's links, idle.
+def ways_of(world: World, pairs: Pairs, stations: Sequence[int]) -> tuple[AnyArray, AnyArray]:
+    """Return WAY of each pair, (P,), up and down; idle.
 
     Args:
         world: The run.
         pairs: The pairs.
-        station_of: By node id, its place among the nodes that serve.
+        stations: Node ids of the stations.
     """
-    here = LinkTable(world.links)
-    up, down = pairs.up_link, pairs.down_link
-    count = len(pairs.server)
-    return Ways(
-        station=station_of[pairs.server].astype(np.int32),
-        here=up < 0,
-        up_bytes_per_s=here.bytes_per_s[up],
-        up_delay_s=here.delay_s[up],
-        up_fifo=here.fifo[up],
-        up_free_s=np.zeros(count),
-        down_bytes_per_s=here.bytes_per_s[down],
-        down_delay_s=here.delay_s[down],
-        down_fifo=here.fifo[down],
-        down_free_s=np.zeros(count),
-        landed_up_bytes=np.zeros(count),
-        landed_down_bytes=np.zeros(count),
-        late_down_bytes=np.zeros(count),
-    )
+    table = LinkTable(world.links)
+    station_of = np.full(len(world.nodes), -1)
+    station_of[stations] = np.arange(len(stations))
+    ways = []
+    for link in (pairs.up_link, pairs.down_link):
+        way = np.zeros(len(link), WAY)
+        way["bytes_per_s"], way["delay_s"] = table.bytes_per_s[link], table.delay_s[link]
+        way["fifo"], way["here"] = table.fifo[link], link < 0
+        way["station"] = station_of[pairs.server]
+        ways.append(way)
+    return ways[0], ways[1]
 
 
 class LinkTable:

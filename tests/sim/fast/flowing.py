@@ -62,7 +62,7 @@ def flow(world: World, cut: Cut = one_window) -> Ran:
     stamps, recorder = Stamps(workload), Recorder(0)
     dispatcher = make_dispatcher(world, world.dispatch, parts())
     run = FlowPass(world, world.dispatch, dispatcher)
-    nodes = [world.nodes[i] for i in run.nodes]
+    nodes = run.nodes
     laws = FlowLaws(nodes, len(run.pairs.server))
 
     def take(step: Step) -> None:
@@ -86,11 +86,13 @@ def flow(world: World, cut: Cut = one_window) -> Ran:
         note(closing.settled)
         slots += 1
     laws.close(closing)
+    choice_s = [dispatcher.flop / n.hardware.flop_per_s for n in world.nodes]
+    stamps.fill_dispatch(choice_s, closing.choosing.tolist())
     stamps.fill_plain([n.servers > 0 for n in world.nodes], 0)
     tables = recorder.tables(stamps)
     causality(tables["requests"])
-    present = int(closing.settled.number.sum())
-    waiting = closing.choosing + closing.flying + closing.late + present
+    present = int(closing.settled.marks["number"].sum())
+    waiting = len(closing.choosing) + closing.flying + closing.late + present
     counts = conservation(tables["requests"], waiting)
     return Ran({t: tables[t] for t in TABLES}, run.end_s, slots, counts, closing)
 

@@ -53,8 +53,11 @@ def test_random_fleets_show_all_that_can_happen() -> None:
         ran = flow(world)
         seen += np.bincount(ran.tables["requests"]["drop"] + 1, minlength=9)
         closing = ran.closing
-        late, choosing = late + closing.late, choosing + closing.choosing
-        flying, present = flying + closing.flying, present + int(closing.settled.number.sum())
+        late, choosing = late + closing.late, choosing + len(closing.choosing)
+        flying, present = (
+            flying + closing.flying,
+            present + int(closing.settled.marks["number"].sum()),
+        )
     assert len(worlds) > 0.7 * len(SEEDS)
     assert (seen > 0).tolist() == [True, True, False, False, False, False, False, True, True]
     assert min(late, choosing, flying, present) > 0
