@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from sim.fast.jit import jit
+from sim.fast.jit import lean
 
 if TYPE_CHECKING:
     from sim.arrays import AnyArray, IntArray
@@ -75,7 +75,7 @@ class Turns:
         return pair
 
 
-@jit
+@lean
 def _turns(source: AnyArray, servers: int, following: IntArray, pair: AnyArray) -> None:
     for i in range(len(source)):
         s = source[i]

@@ -23,7 +23,7 @@ from sim.fast.flow_ways import candidates, pairs_of
 from sim.rng import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sim.arrays import AnyArray, FloatArray
     from sim.config import DispatchSpec, World
@@ -44,6 +44,8 @@ class FlowPass:
         world: The run.
         dispatch: Who chooses servers.
         dispatcher: The same, built; what it draws by itself is never asked for.
+        wanted: Columns of the workload that `Retired.drawn` will be asked for; `t_emit_s` is one of
+            them where `Retired.dispatch_s` is read.
 
     Attributes:
         pairs: Pairs of source and server, as `Retired.pair` numbers them.
@@ -52,7 +54,13 @@ class FlowPass:
         nodes: The nodes that serve, in the order of stations in `Settled`.
     """
 
-    def __init__(self, world: World, dispatch: DispatchSpec, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self,
+        world: World,
+        dispatch: DispatchSpec,
+        dispatcher: Dispatcher,
+        wanted: Sequence[str] = ("t_emit_s",),
+    ) -> None:
         self.world, self.pairs = world, pairs_of(world, dispatch, dispatcher)
         self.limit_s = self.end_s = world.duration_s + world.drain_s
         sources = self.pairs.sources
@@ -62,7 +70,7 @@ class FlowPass:
         choice_s = (dispatcher.flop / flop_per_s)[self._number_of[self.pairs.source]]
         rng = Streams(world.seed).stream("dispatch", dispatch.kind)
         self._chooser = chooser(dispatch.kind, len(candidates(world, dispatch)), sources, rng)
-        self._carry = Carry(world, self.pairs, choice_s)
+        self._carry = Carry(world, self.pairs, choice_s, wanted)
         self.nodes = self._carry.nodes
         self._most = max(1, _CELLS // max(len(self.nodes), len(self.pairs.server), 1))
         self._slot, self._until_s = 0, -inf  # settled so far

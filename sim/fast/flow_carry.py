@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.fast.arrange import bucket, in_order, send_up
+from sim.fast.arrange import CURSOR, Floor, bucket, in_order, send_up, stay
 from sim.fast.flow_kernel import serve
 from sim.fast.flow_state import DESK, DONE, LANE, MARK, TOP, Grid, Job, Sent
 from sim.fast.flow_step import Retired, Window, take
 from sim.fast.flow_ways import ways_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.arrays import AnyArray, FloatArray, IntArray
     from sim.config import NodeSpec, World
     from sim.fast.flow_ways import Pairs
 
-_NEVER = np.iinfo(np.int64).max
+_NEVER = np.iinfo(np.int32).max
 _COLUMNS = {
     "emit_s": "t_emit_s",
     "service_s": "service_s",
@@ -25,6 +27,20 @@ _COLUMNS = {
     "down_bytes": "down_bytes",
 }
 _IMPATIENT = ("patience_s", "expires_s")
+
+
+class Room:
+    """Arrays that every step uses anew: fresh memory costs more than what is done there."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, AnyArray] = {}
+
+    def array(self, name: str, size: int, kind: np.dtype[Any]) -> AnyArray:
+        """Return an array with anything in it; one of the same name is overwritten."""
+        known = self._arrays.get(name)
+        if known is None or len(known) < size:
+            known = self._arrays[name] = np.empty(size + size // 4, kind)
+        return known[:size]
 
 
 class Carry:
@@ -37,22 +53,28 @@ class Carry:
         world: The run.
         pairs: Pairs of source and server.
         choice_s: How long a source chooses, by pair, (P,).
+        wanted: Columns of the workload that the consumer wants of requests that end.
 
     Attributes:
         nodes: The nodes that serve: the stations.
     """
 
-    def __init__(self, world: World, pairs: Pairs, choice_s: FloatArray) -> None:
+    def __init__(
+        self, world: World, pairs: Pairs, choice_s: FloatArray, wanted: Sequence[str]
+    ) -> None:
         self.nodes = [node for node in world.nodes if node.servers]
         self.limit_s, self.pairs = world.duration_s + world.drain_s, pairs
-        self.ups, self.downs = ways_of(world, pairs, [node.id for node in self.nodes])
+        self.ups, self.downs = ways_of(world, pairs)
         self.ups["choice_s"] = choice_s
+        station_of = np.full(len(world.nodes), -1, np.int32)
+        station_of[[node.id for node in self.nodes]] = np.arange(len(self.nodes))
+        self.station = station_of[pairs.server]
         self.desks, self.tops = _desks(self.nodes)
         self.impatient = any(s.patience is not None or s.late == "drop" for s in world.streams)
-        self.late_bytes = np.zeros(len(self.ups))
+        self.landed_up, self.landed_down, self.late_bytes = np.zeros((3, len(self.ups)))
         self.open_up, self.open_down = np.zeros((2, len(self.ups)))  # bytes since a boundary
         self.flying, self.here = _nobody(), np.empty(0, LANE)
-        self._id = np.empty(0, np.int64)
+        self.wanted, self._room, self._id = wanted, Room(), np.empty(0, np.int64)
         self._held: dict[str, AnyArray] = {}
 
     @property
@@ -75,26 +97,29 @@ class Carry:
         grid = self._grid(bound_s, last_s)
         come = np.zeros(len(self.nodes), np.int64)
         for sent in (self.flying, fresh):
-            send_up(sent, self.ups, grid, come)
+            send_up(sent, self.ups, self.station, grid, come)
         lanes, span = self._lanes(fresh, come, last_s)
-        size = len(lanes) - 1
+        size, room = len(lanes) - 1, self._room
         turn = np.empty(size if self.impatient else 0, np.int64)
-        done, kept = np.empty(size, DONE), np.empty(size, LANE)
+        done, kept = room.array("done", size, DONE), room.array("kept", size, LANE)
         job = Job(
-            lanes, span, turn, self.desks, self.tops, self.downs, grid, self.late_bytes, done, kept
-        )
-        ended, stay = serve(job)
+            lanes, span, turn, self.desks, self.tops, self.downs, grid, self.landed_down,
+            self.late_bytes, done, kept,
+        )  # fmt: skip
+        ended, left = serve(job)
         self.open_up, self.open_down = grid.up_bytes[-1], grid.down_bytes[-1]
         told = self._tell(done[:ended], window)
-        self._keep(window, fresh, kept[:stay], last_s)
+        self._keep(window, fresh, kept[:left], last_s)
         return told, grid
 
     def _sent(self, window: Window, pair: AnyArray) -> Sent:
         count, told = len(window), {k: window.columns[v] for k, v in _COLUMNS.items()}
         none = np.empty(0)
         late = {k: window.columns[k] if self.impatient else none for k in _IMPATIENT}
-        ids = np.arange(window.first, window.first + count)
-        return Sent(id=ids, pair=pair, due_s=np.full(count, np.nan), **told, **late)
+        due_s = self._room.array("due_s", count, np.dtype("f8"))
+        due_s.fill(np.nan)
+        told |= {"due_s": due_s, "late": self._room.array("late", count, np.dtype("i1"))}
+        return Sent(first=window.first, id=np.empty(0, np.int64), pair=pair, **told, **late)
 
     def _grid(self, bound_s: FloatArray, last_s: float) -> Grid:
         sent = np.zeros((2, len(bound_s) + 1, len(self.ups)))
@@ -104,15 +129,16 @@ class Carry:
 
     def _lanes(self, fresh: Sent, come: IntArray, last_s: float) -> tuple[AnyArray, IntArray]:
         """Hand all their requests to the stations; return lanes, and where they begin."""
-        kept = self.desks["kept"]
+        kept, room = self.desks["kept"], self._room
         span = np.concatenate([[0], np.cumsum(kept + come)])
-        first = span[:-1] + kept
-        lanes, cursor = np.empty(int(span[-1]) + 1, LANE), first.copy()
-        place = np.arange(len(self.here)) + np.repeat(span[:-1] - np.cumsum(kept) + kept, kept)
-        lanes[place] = self.here
-        bucket(self.flying, 0, self.ups, cursor, lanes, last_s)
-        bucket(fresh, self.count, self.ups, cursor, lanes, last_s)
-        in_order(lanes, first, span)
+        first, size = span[:-1] + kept, int(span[-1]) + 1
+        lanes, cursor = room.array("lanes", size, LANE), np.empty(len(kept), CURSOR)
+        cursor["place"], cursor["due_s"] = first, -np.inf
+        stay(self.here, kept, span, lanes)
+        floor = Floor(self.station, cursor, lanes, self.landed_up)
+        disorder = bucket(self.flying, 0, floor, last_s)
+        if bucket(fresh, self.count, floor, last_s) or disorder:
+            in_order(lanes, first, span, room.array("spare", size, LANE))
         return lanes, span
 
     def _keep(self, window: Window, fresh: Sent, here: AnyArray, last_s: float) -> None:
@@ -121,15 +147,23 @@ class Carry:
         away = [np.flatnonzero(~(sent.due_s <= last_s)) for sent in parts]  # (NaN: not sent yet)
         flying = np.concatenate([away[0], self.count + away[1]])
         rows = np.concatenate([flying, here["row"]])
-        self._held = {
-            name: take(self._held.get(name, values[:0]), values, rows)
-            for name, values in window.columns.items()
-        }
-        stay = [_part(sent, at) for sent, at in zip(parts, away, strict=True)]
-        self.flying = Sent(*map(np.concatenate, zip(*stay, strict=True)))
-        self._id = take(self._id, fresh.id, rows)
+        columns = {k: v for k, v in window.columns.items() if k in self.wanted}
+        self._held = {k: take(self._held.get(k, v[:0]), v, rows) for k, v in columns.items()}
+        late = _part(fresh, away[1])._replace(id=window.first + away[1])
+        early = _part(self.flying, away[0])
+        self.flying = _sent(
+            [np.concatenate(pair) for pair in zip(early[1:], late[1:], strict=True)]
+        )
+        self._id = self._ids(rows, window.first)
         here["row"] = np.arange(len(flying), len(rows))
         self.here = here
+
+    def _ids(self, rows: IntArray, first: int) -> IntArray:
+        """Return the ids of rows, those from `count` on being new."""
+        ids = rows + (first - self.count)
+        old = np.flatnonzero(rows < self.count)
+        ids[old] = self._id[rows[old]]
+        return ids
 
     def _tell(self, done: AnyArray, window: Window) -> Retired:
         return Retired(
@@ -148,8 +182,7 @@ class Carry:
         left["drop"], left["row"] = -1, np.arange(count)
         left["pair"][:flying], left["pair"][flying:] = self.flying.pair, here["pair"]
         left["enqueue_s"][flying:], left["start_s"][flying:] = here["due_s"], here["start_s"]
-        columns = {name: values[:0] for name, values in self._held.items()}
-        return self._tell(left, Window(0, columns))
+        return self._tell(left, Window(0, {name: v[:0] for name, v in self._held.items()}))
 
     def look(self, now_s: float) -> Grid:
         """Return what stations say after the last step, as at a boundary."""
@@ -180,19 +213,23 @@ class Carry:
             "most_running": self.desks["most_running"],
             "flying_up_bytes": np.bincount(flying.pair[sent], flying.up_bytes[sent], len(self.ups)),
             "flying_down_bytes": self.late_bytes,
-            "landed_up_bytes": self.ups["landed_bytes"],
-            "landed_down_bytes": self.downs["landed_bytes"],
+            "landed_up_bytes": np.where(self.ups["here"], 0.0, self.landed_up),
+            "landed_down_bytes": self.landed_down,
         }
 
 
+def _sent(columns: Sequence[AnyArray]) -> Sent:
+    return Sent(0, *columns)
+
+
 def _part(sent: Sent, at: IntArray) -> Sent:
-    columns: list[AnyArray] = [column[at] if len(column) else column for column in sent]
-    return Sent(*columns)
+    """Return some of the requests."""
+    return _sent([column[at] if len(column) else column for column in sent[1:]])
 
 
 def _nobody() -> Sent:
-    none: dict[str, AnyArray] = dict.fromkeys(Sent._fields, np.empty(0))
-    return Sent(**{**none, "id": np.empty(0, np.int64), "pair": np.empty(0, np.int32)})
+    kinds = {"id": np.int64, "pair": np.int32, "late": np.int8}
+    return _sent([np.empty(0, kinds.get(name, np.float64)) for name in Sent._fields[1:]])
 
 
 def _desks(nodes: list[NodeSpec]) -> tuple[AnyArray, AnyArray]:

@@ -6,13 +6,13 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 from sim.fast.flow_state import GONE, WAITS
-from sim.fast.jit import jit
+from sim.fast.jit import lean
 
 if TYPE_CHECKING:
     from sim.fast.flow_state import Job
 
 
-@jit
+@lean
 def count(desk: Any, number: int, now_s: float) -> None:
     """Note that so many requests are in the system from now on."""
     desk["area"] += desk["number"] * (now_s - desk["area_s"])
@@ -20,24 +20,24 @@ def count(desk: Any, number: int, now_s: float) -> None:
     desk["number"] = number
 
 
-@jit
+@lean
 def busy(desk: Any, now_s: float) -> None:
     """Bring the integral of busy servers up to now."""
     desk["busy_area"] += desk["running"] * (now_s - desk["busy_s"])
     desk["busy_s"] = now_s
 
 
-@jit
-def end(job: Job, k: int, place: int, now_s: float, done: int) -> int:
+@lean
+def end(job: Job, m: int, k: int, place: int, now_s: float, done: int) -> int:
     """Send the answer of a request whose service ends."""
     lane, told = job.lanes[place], job.done[done]
     told["row"], told["pair"], told["drop"] = lane["row"], lane["pair"], -1
     told["enqueue_s"], told["start_s"], told["finish_s"] = lane["due_s"], lane["start_s"], now_s
-    told["return_s"] = _answer(job, k, lane["pair"], lane["down_bytes"], now_s)
+    told["return_s"] = _answer(job, m, k, lane, now_s)
     return done + 1
 
 
-@jit
+@lean
 def lose(job: Job, m: int, place: int, now_s: float, done: int) -> int:
     """Drop a request that has not joined the queue, or has just left it; its lane says why."""
     desk, lane, told = job.desks[m], job.lanes[place], job.done[done]
@@ -50,11 +50,11 @@ def lose(job: Job, m: int, place: int, now_s: float, done: int) -> int:
     return done + 1
 
 
-@jit
-def _answer(job: Job, k: int, pair: int, size_bytes: float, now_s: float) -> float:
-    """Return when an answer is back, NaN: after the end of the run."""
-    down = job.downs[pair]
-    desk = job.desks[down["station"]]
+@lean
+def _answer(job: Job, m: int, k: int, lane: Any, now_s: float) -> float:
+    """Return when a request's answer is back, NaN: after the end of the run."""
+    pair, size_bytes = lane["pair"], lane["down_bytes"]
+    down, desk = job.downs[pair], job.desks[m]
     if down["here"]:
         desk["last_s"] = max(desk["last_s"], now_s)
         return now_s
@@ -70,11 +70,11 @@ def _answer(job: Job, k: int, pair: int, size_bytes: float, now_s: float) -> flo
         desk["late"] += 1
         job.late_bytes[pair] += size_bytes
         return nan
-    down["landed_bytes"] += size_bytes
+    job.landed_bytes[pair] += size_bytes
     return float(back_s)
 
 
-@jit
+@lean
 def settle(job: Job, m: int, k: int) -> None:
     """Bring a station's integrals up to a slot boundary, and note them."""
     desk, mark, now_s = job.desks[m], job.grid.marks[k, m], job.grid.bound_s[k]
@@ -92,7 +92,7 @@ def settle(job: Job, m: int, k: int) -> None:
         mark["open_s"] = _open_stays(job, m, now_s)
 
 
-@jit
+@lean
 def _open_stays(job: Job, m: int, now_s: float) -> float:
     """Return the stays so far of the requests that are here."""
     desk, total_s = job.desks[m], 0.0
@@ -107,7 +107,7 @@ def _open_stays(job: Job, m: int, now_s: float) -> float:
     return total_s
 
 
-@jit
+@lean
 def keep(job: Job, m: int, kept: int) -> int:
     """Put those who stay where the next step finds them; return how many there are by now."""
     desk, first = job.desks[m], kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from sim.fast.jit import jit
+from sim.fast.jit import lean
 
 if TYPE_CHECKING:
     from sim.fast.flow_state import Job
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # --- services that run, by (end, request)
 
 
-@jit
+@lean
 def push(job: Job, m: int, end_s: float, place: int) -> None:
     """Add a service, of the request at a place of the lanes."""
     desk = job.desks[m]
@@ -30,7 +30,7 @@ def push(job: Job, m: int, end_s: float, place: int) -> None:
     top["end_s"], top["place"] = end_s, place
 
 
-@jit
+@lean
 def pop(job: Job, m: int) -> None:
     """Take away the service that ends first."""
     desk, tops = job.desks[m], job.tops
@@ -52,7 +52,7 @@ def pop(job: Job, m: int) -> None:
     top["end_s"], top["place"] = end_s, place
 
 
-@jit
+@lean
 def _ends_first(job: Job, end_s: float, place: int, other: int) -> bool:
     """Tell whether a service ends before the one at a place of the heap."""
     rival = job.tops[other]
@@ -64,7 +64,7 @@ def _ends_first(job: Job, end_s: float, place: int, other: int) -> bool:
 # --- requests that may leave, by (time, request); one that has started is skipped at the top
 
 
-@jit
+@lean
 def watch(job: Job, m: int, place: int) -> None:
     """Add a request that waits, if it may ever leave."""
     desk, base = job.desks[m], job.span[m]
@@ -81,7 +81,7 @@ def watch(job: Job, m: int, place: int) -> None:
     job.turn[base + i] = place
 
 
-@jit
+@lean
 def unwatch(job: Job, m: int) -> None:
     """Take away the request that may leave first."""
     desk, base, turn = job.desks[m], job.span[m], job.turn
@@ -99,7 +99,7 @@ def unwatch(job: Job, m: int) -> None:
     turn[base + i] = last
 
 
-@jit
+@lean
 def _leaves_first(job: Job, one: int, other: int) -> bool:
     mine, theirs = job.lanes[one], job.lanes[other]
     if mine["leave_s"] != theirs["leave_s"]:

@@ -15,13 +15,13 @@ from sim.fast.flow_desk import busy, count, end, keep, lose, settle
 from sim.fast.flow_heaps import pop, push, unwatch, watch
 from sim.fast.flow_single import rush
 from sim.fast.flow_state import GONE, RUNS, WAITS
-from sim.fast.jit import jit
+from sim.fast.jit import lean
 
 if TYPE_CHECKING:
     from sim.fast.flow_state import Job
 
 
-@jit
+@lean
 def serve(job: Job) -> tuple[int, int]:
     """Let every station live through a step.
 
@@ -44,7 +44,7 @@ def serve(job: Job) -> tuple[int, int]:
     return done, kept
 
 
-@jit
+@lean
 def _open(job: Job, m: int) -> int:
     """Set up the queue of those carried over; return the place of the first who comes."""
     desk, first = job.desks[m], job.span[m]
@@ -58,7 +58,7 @@ def _open(job: Job, m: int) -> int:
     return int(fresh)
 
 
-@jit
+@lean
 def _walk(job: Job, m: int, k: int, place: int, done: int) -> tuple[int, int]:
     """Let a station live up to a slot boundary, or to the end of the step; return what follows."""
     desk, stop, whole = job.desks[m], job.span[m + 1], k == len(job.grid.bound_s)
@@ -83,7 +83,7 @@ def _walk(job: Job, m: int, k: int, place: int, done: int) -> tuple[int, int]:
     return place, done
 
 
-@jit
+@lean
 def _arrive(job: Job, m: int, place: int, done: int) -> int:
     lane, desk = job.lanes[place], job.desks[m]
     now_s, number = lane["due_s"], desk["number"]
@@ -106,14 +106,14 @@ def _arrive(job: Job, m: int, place: int, done: int) -> int:
     return done
 
 
-@jit
+@lean
 def _start(job: Job, m: int, place: int, now_s: float) -> None:
     lane = job.lanes[place]
     lane["start_s"], lane["state"] = now_s, RUNS
     push(job, m, now_s + lane["service_s"], place)
 
 
-@jit
+@lean
 def _end(job: Job, m: int, k: int, done: int) -> int:
     desk = job.desks[m]
     top = job.tops[desk["top"]]
@@ -133,10 +133,10 @@ def _end(job: Job, m: int, k: int, done: int) -> int:
     else:
         busy(desk, now_s)
         pop(job, m)
-    return end(job, k, place, now_s, done)
+    return end(job, m, k, place, now_s, done)
 
 
-@jit
+@lean
 def _give_up(job: Job, m: int, now_s: float, done: int) -> int:
     """Let the top of the heap leave the queue, unless it has been served meanwhile."""
     place = job.turn[job.span[m]]

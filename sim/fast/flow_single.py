@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from sim.compute.floor import QUEUE_FULL
 from sim.fast.flow_desk import end, lose
 from sim.fast.flow_state import GONE, WAITS
-from sim.fast.jit import jit
+from sim.fast.jit import lean
 
 if TYPE_CHECKING:
     from sim.fast.flow_state import Job
 
 
-@jit
+@lean
 def rush(job: Job, m: int, k: int, place: int, done: int) -> tuple[int, int]:
     """Let a station live up to a slot boundary, or to the end of the step.
 
@@ -47,7 +47,7 @@ def rush(job: Job, m: int, k: int, place: int, done: int) -> tuple[int, int]:
             stays_s += end_s - lane["due_s"]
             area += number * (end_s - area_s)
             area_s = end_s
-            done = end(job, k, runs, end_s, done)
+            done = end(job, m, k, runs, end_s, done)
             finished, number, runs = finished + 1, number - 1, runs + 1
             if number:
                 while lanes[runs]["state"] == GONE:

@@ -23,9 +23,7 @@ WAY = _record(
     bytes_per_s="f8",
     delay_s="f8",
     free_s="f8",  # when a FIFO link runs dry
-    landed_bytes="f8",
     choice_s="f8",  # how long the source chooses
-    station="i4",  # place of the server among the nodes that serve
     fifo="i1",
     here="i1",  # the source serves itself: there is no link
 )
@@ -45,30 +43,30 @@ LANE = _record(
     reason="i1",  # for which it leaves the queue
 )
 
-# A station: its rules, its state, its meters (sim.compute.floor.Meters).
+# A station: its rules, its state, its meters (sim.compute.floor.Meters); two cache lines.
 DESK = _record(
-    servers="i8",
-    capacity="i8",
-    top="i8",  # where its heap lies in TOP
-    running="i8",
-    number="i8",  # requests in the system
-    head="i8",  # place of the request that is served next, or of one before it
-    turns="i8",  # requests that may leave by themselves
-    kept="i8",  # requests that are there at the end of a step
+    servers="i4",
+    capacity="i4",
+    top="i4",  # where its heap lies in TOP
+    running="i4",
+    number="i4",  # requests in the system
+    head="i4",  # place of the request that is served next, or of one before it
+    turns="i4",  # requests that may leave by themselves
+    kept="i4",  # requests that are there at the end of a step
+    queue_max="i4",
+    most_running="i4",
+    dropped="i4",  # in the slot
+    late="i4",  # answers that return after the end of the run
     area="f8",
     area_s="f8",
     stays_s="f8",
     busy_area="f8",
     busy_s="f8",
-    queue_max="i8",
-    most_running="i8",
+    last_s="f8",  # of drops and returns
     arrived="i8",
     finished="i8",
     lost="i8",
-    dropped="i8",  # in the slot
     checked="i8",  # arrivals up to the last check of the laws
-    last_s="f8",  # of drops and returns
-    late="i8",  # answers that return after the end of the run
 )
 
 # A service that runs; those of a station are a heap by (end, request).
@@ -103,7 +101,8 @@ DONE = _record(
 class Sent(NamedTuple):
     """Requests on their way up, or about to set out, in the order of ids, (n,) each."""
 
-    id: IntArray
+    first: int  # id of the first one, where
+    id: IntArray  # is (0,)
     pair: AnyArray  # int32
     emit_s: FloatArray
     service_s: FloatArray
@@ -112,6 +111,7 @@ class Sent(NamedTuple):
     patience_s: FloatArray  # (0,) where nobody ever leaves a queue by itself
     expires_s: FloatArray
     due_s: FloatArray  # at the server; NaN: not sent yet
+    late: AnyArray  # int8, sets out in the very instant of its arrival
 
 
 class Grid(NamedTuple):
@@ -146,6 +146,7 @@ class Job(NamedTuple):
     tops: AnyArray  # TOP
     downs: AnyArray  # WAY, (P,)
     grid: Grid
-    late_bytes: FloatArray  # (P,) of answers that return after the end of the run
+    landed_bytes: FloatArray  # (P,) answers that returned over a link
+    late_bytes: FloatArray  # (P,) answers that return after the end of the run
     done: AnyArray  # DONE, (S,)
     kept: AnyArray  # LANE, (S,)

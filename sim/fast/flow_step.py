@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.fast.arrange import pick
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -45,15 +47,11 @@ def whole(workload: Workload) -> Window:
     return Window(0, {name: getattr(workload, name) for name in names})
 
 
-def take(old: AnyArray, new: AnyArray, rows: IntArray) -> AnyArray:
+def take(old: AnyArray, new: AnyArray, rows: AnyArray) -> AnyArray:
     """Return rows of two columns, one behind the other, without joining them."""
-    if not len(new):
-        return old[rows]
-    # (rows of the first column are wrong, but mostly few: they are put right afterwards)
-    taken = new.take(rows - len(old), mode="clip")
-    first = np.flatnonzero(rows < len(old))
-    taken[first] = old[rows[first]]
-    return taken
+    picked = np.empty(len(rows), new.dtype)
+    pick(old, new, rows, picked)
+    return picked
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from sim.views import FleetView
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sim.arrays import AnyArray
+    from sim.arrays import AnyArray, IntArray
     from sim.config import DispatchSpec, LinkSpec, NodeSpec, World
     from sim.faults import Outage
     from sim.ports import Dispatcher
@@ -90,31 +90,20 @@ def pairs_of(world: World, dispatch: DispatchSpec, dispatcher: Dispatcher) -> Pa
         if len(sources) * len(chosen) > _MOST_PAIRS:
             raise NotForward(f"more than {_MOST_PAIRS} pairs of source and server")
         at, to = [s for s in sources for _ in chosen], chosen * len(sources)
-    wires = _Wires(world)
-    up = [wires.link(source, server) for source, server in zip(at, to, strict=True)]
-    down = [wires.link(server, source) for source, server in zip(at, to, strict=True)]
-    pairs = Pairs(*(np.array(values, np.int64) for values in (sources, at, to, up, down)))
+    wires, source, server = _Wires(world), np.array(at, np.int64), np.array(to, np.int64)
+    up, down = wires.links(source, server), wires.links(server, source)
+    pairs = Pairs(np.array(sources, np.int64), source, server, up, down)
     _refuse_both_ways(world, pairs)
     return pairs
 
 
-def ways_of(world: World, pairs: Pairs, stations: Sequence[int]) -> tuple[AnyArray, AnyArray]:
-    """Return WAY of each pair, (P,), up and down; idle.
-
-    Args:
-        world: The run.
-        pairs: The pairs.
-        stations: Node ids of the stations.
-    """
-    table = LinkTable(world.links)
-    station_of = np.full(len(world.nodes), -1)
-    station_of[stations] = np.arange(len(stations))
-    ways = []
+def ways_of(world: World, pairs: Pairs) -> tuple[AnyArray, AnyArray]:
+    """Return WAY of each pair, (P,), up and down; idle, and choices take no time."""
+    table, ways = LinkTable(world.links), []
     for link in (pairs.up_link, pairs.down_link):
         way = np.zeros(len(link), WAY)
         way["bytes_per_s"], way["delay_s"] = table.bytes_per_s[link], table.delay_s[link]
         way["fifo"], way["here"] = table.fifo[link], link < 0
-        way["station"] = station_of[pairs.server]
         ways.append(way)
     return ways[0], ways[1]
 
@@ -185,31 +174,42 @@ class _Wires:
     """
 
     def __init__(self, world: World) -> None:
-        self._links, self._network = world.links, Network(world.links)
-        self._best: dict[tuple[int, int], LinkSpec] = {}
-        self._out_s: dict[int, float] = {}
-        self._in_s: dict[int, float] = {}
-        for link in world.links:
-            known = self._best.setdefault((link.src, link.dst), link)
-            if link.delay_s < known.delay_s:
-                self._best[link.src, link.dst] = link
-            self._out_s[link.src] = min(self._out_s.get(link.src, np.inf), link.delay_s)
-            self._in_s[link.dst] = min(self._in_s.get(link.dst, np.inf), link.delay_s)
+        self._world = world
+        self._network: Network | None = None
+        links, count = world.links, len(world.nodes)
+        src, dst = np.array([(x.src, x.dst) for x in links], np.int64).reshape(-1, 2).T
+        self._delay_s = np.array([x.delay_s for x in links])
+        self._sure = np.array([x.sharing != "fair" and x.loss == 0.0 for x in links], np.bool_)
+        self._out_s, self._in_s = np.full((2, count), np.inf)
+        np.minimum.at(self._out_s, src, self._delay_s)
+        np.minimum.at(self._in_s, dst, self._delay_s)
+        # of links side by side the first of the shortest is taken
+        order = np.lexsort([np.arange(len(links)), self._delay_s, dst, src])
+        ends, first = np.unique((src * count + dst)[order], return_index=True)
+        self._ends, self._best, self._count = ends, order[first], count
 
-    def link(self, here: int, goal: int) -> int:
-        """Return the link from node to node, -1 from a node to itself.
+    def links(self, here: IntArray, goal: IntArray) -> IntArray:
+        """Return the links from nodes to nodes, -1 from a node to itself.
 
         Raises:
             NotForward: There is no way of one sure link.
         """
-        if here == goal:
-            return -1
-        best = self._best.get((here, goal))
-        if best is not None and best.delay_s > self._out_s[here] + self._in_s[goal]:
-            route = self._network.route(here, goal)
-            best = self._links[route[0]] if route is not None and len(route) == 1 else None
-        if best is None:
+        key, away = here * self._count + goal, here != goal
+        place = np.minimum(np.searchsorted(self._ends, key), len(self._ends) - 1)
+        if away.any() and (not len(self._ends) or (self._ends[place] != key)[away].any()):
             raise NotForward("a way of several links, or none")
-        if best.sharing == "fair" or best.loss > 0.0:
+        found = np.where(away, self._best[place] if len(self._best) else -1, -1)
+        delay_s = np.where(away, self._delay_s[found] if len(self._best) else 0.0, 0.0)
+        longer = np.flatnonzero(delay_s > self._out_s[here] + self._in_s[goal])
+        if not all(self._shortest(int(here[i]), int(goal[i])) for i in longer):
+            raise NotForward("a way of several links, or none")
+        if not self._sure[found[away]].all():
             raise NotForward("fair or lossy links")
-        return best.id
+        return found
+
+    def _shortest(self, here: int, goal: int) -> bool:
+        """Tell whether the shortest way between neighbours is one link, by search."""
+        if self._network is None:
+            self._network = Network(self._world.links)
+        route = self._network.route(here, goal)
+        return route is not None and len(route) == 1

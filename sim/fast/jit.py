@@ -24,3 +24,17 @@ def jit(kernel: F) -> F:
     import numba
 
     return cast("F", numba.njit(cache=True, error_model="numpy")(kernel))
+
+
+def lean(kernel: F) -> F:
+    """Compile a kernel that makes no array, nor does what it calls.
+
+    Without memory to manage, arrays are passed to small functions uncounted: counting who holds
+    them would take longer than what the functions do.
+    """
+    if not COMPILED:
+        return kernel
+    import numba
+
+    options: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False}
+    return cast("F", numba.njit(**options)(kernel))

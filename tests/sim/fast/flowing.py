@@ -18,6 +18,7 @@ from sim.recorder import Recorder
 from sim.records import Table
 from tests.sim.worlds import parts
 
+WANTED = ("t_emit_s",)
 TABLES = ("requests", "slots", "links")
 Cut = Callable[[Workload, float], Iterator[tuple[Window, float]]]
 
@@ -61,7 +62,7 @@ def flow(world: World, cut: Cut = one_window) -> Ran:
     workload = draw_workload(world, None)
     stamps, recorder = Stamps(workload), Recorder(0)
     dispatcher = make_dispatcher(world, world.dispatch, parts())
-    run = FlowPass(world, world.dispatch, dispatcher)
+    run = FlowPass(world, world.dispatch, dispatcher, WANTED)
     nodes = run.nodes
     laws = FlowLaws(nodes, len(run.pairs.server))
 
