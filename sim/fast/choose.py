@@ -41,18 +41,20 @@ class Uniform:
 
     Args:
         servers: How many there are.
+        sources: Node ids of the sources.
         rng: The dispatcher's own generator.
     """
 
-    def __init__(self, servers: int, rng: np.random.Generator) -> None:
-        self._servers, self._rng = servers, rng
+    def __init__(self, servers: int, sources: AnyArray, rng: np.random.Generator) -> None:
+        self._servers, self._rng, self._alone = servers, rng, len(sources) == 1
 
     def choose(self, source: AnyArray) -> AnyArray:
         """Draw a number for each request (numpy draws the same one by one or all at once)."""
         drawn = self._rng.random(len(source))
         drawn *= self._servers
         pair = drawn.astype(np.int32)
-        pair += source * np.int32(self._servers)
+        if not self._alone:
+            pair += source * np.int32(self._servers)
         return pair
 
 
@@ -94,4 +96,4 @@ def chooser(kind: str, servers: int, sources: AnyArray, rng: np.random.Generator
     """
     if kind in ONE_SERVER:
         return Always()
-    return Uniform(servers, rng) if kind == "random" else Turns(servers, sources)
+    return Uniform(servers, sources, rng) if kind == "random" else Turns(servers, sources)

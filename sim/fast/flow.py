@@ -101,8 +101,7 @@ class FlowPass:
                 emitted at that time may be there, too.
             until_s: The end of emissions at most.
         """
-        source = self._number_of[window.columns["source"]]
-        pair = self._chooser.choose(source)
+        pair = self._chooser.choose(self._numbers(window.columns["source"]))
         self._nobody = window.part(0, 0)
         begin, until_s = 0, min(until_s, self.world.duration_s)
         for to_s in self._pieces(until_s):
@@ -110,6 +109,12 @@ class FlowPass:
             stop = int(window.columns["t_emit_s"].searchsorted(to_s)) if early else len(window)
             yield self._step(window.part(begin, stop), pair[begin:stop], to_s)
             begin = stop
+
+    def _numbers(self, source: AnyArray) -> AnyArray:
+        """Return the numbers of sources."""
+        if len(self.pairs.sources) == 1:
+            return np.zeros(len(source), np.int32)
+        return self._number_of[source]
 
     def _pieces(self, until_s: float) -> Iterator[float]:
         """Cut a span of time so that no piece has too many slot boundaries."""
@@ -120,12 +125,12 @@ class FlowPass:
     def _step(self, window: Window, pair: AnyArray, until_s: float) -> Step:
         bound_s = self._bounds(until_s)
         last_s = nextafter(until_s, -inf)
-        retired, grid = self._carry.step(window, pair, bound_s, last_s)
+        retired, stayed, grid = self._carry.step(window, pair, bound_s, last_s)
         self._until_s = until_s
         if self._drains and self._carry.count == 0:
             self._set_end()
             grid = self._cut(grid)
-        return Step(retired, self._settle(grid))
+        return Step(retired, self._settle(grid), stayed)
 
     def _bounds(self, until_s: float) -> FloatArray:
         """Return the next slot boundaries before a time."""

@@ -9,7 +9,7 @@ import numpy as np
 from sim.fast.arrange import CURSOR, Floor, bucket, in_order, send_up, stay
 from sim.fast.flow_kernel import serve
 from sim.fast.flow_state import DESK, DONE, LANE, MARK, TOP, Grid, Job, Sent
-from sim.fast.flow_step import Retired, Window, take
+from sim.fast.flow_step import Retired, Stayed, Window, take
 from sim.fast.flow_ways import ways_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Carry:
 
     def step(
         self, window: Window, pair: AnyArray, bound_s: FloatArray, last_s: float
-    ) -> tuple[Retired, Grid]:
+    ) -> tuple[Retired, Stayed, Grid]:
         """Let time pass.
 
         Args:
@@ -109,8 +109,8 @@ class Carry:
         ended, left = serve(job)
         self.open_up, self.open_down = grid.up_bytes[-1], grid.down_bytes[-1]
         told = self._tell(done[:ended], window)
-        self._keep(window, fresh, kept[:left], last_s)
-        return told, grid
+        stayed = self._keep(window, fresh, kept[:left], last_s)
+        return told, stayed, grid
 
     def _sent(self, window: Window, pair: AnyArray) -> Sent:
         count, told = len(window), {k: window.columns[v] for k, v in _COLUMNS.items()}
@@ -141,7 +141,7 @@ class Carry:
             in_order(lanes, first, span, room.array("spare", size, LANE))
         return lanes, span
 
-    def _keep(self, window: Window, fresh: Sent, here: AnyArray, last_s: float) -> None:
+    def _keep(self, window: Window, fresh: Sent, here: AnyArray, last_s: float) -> Stayed:
         """Let go of those who came to their end."""
         parts = (self.flying, fresh)
         away = [np.flatnonzero(~(sent.due_s <= last_s)) for sent in parts]  # (NaN: not sent yet)
@@ -157,6 +157,8 @@ class Carry:
         self._id = self._ids(rows, window.first)
         here["row"] = np.arange(len(flying), len(rows))
         self.here = here
+        start_s = np.concatenate([np.full(len(flying), np.nan), here["start_s"]])
+        return Stayed(rows, start_s, self._id)
 
     def _ids(self, rows: IntArray, first: int) -> IntArray:
         """Return the ids of rows, those from `count` on being new."""

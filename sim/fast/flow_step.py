@@ -133,11 +133,30 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Stayed:
+    """Requests still in the fleet after a step, (n,) each, in the order in which it carries them.
+
+    Attributes:
+        row: Their places among those carried over into the step and new ones.
+        start_s: When their service started, NaN: they do not run.
+        id: Their ids.
+    """
+
+    row: IntArray
+    start_s: FloatArray
+    id: IntArray
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """What happened in a step."""
+    """What happened in a step.
+
+    Its records lie in memory that the next step overwrites.
+    """
 
     retired: Retired
     settled: Settled
+    stayed: Stayed
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from sim.arrivals.workload import Workload, draw_workload
 from sim.config import World
 from sim.fast.flow import FlowPass
+from sim.fast.flow_batches import Batches
 from sim.fast.flow_rows import FlowLaws, link_rows, slot_rows
 from sim.fast.flow_step import Closing, Settled, Step, Window, whole
 from sim.fast.flow_ways import flow_fits
@@ -66,8 +69,12 @@ def flow(world: World, cut: Cut = one_window) -> Ran:
     nodes = run.nodes
     laws = FlowLaws(nodes, len(run.pairs.server))
 
+    batches = Batches()
+    numbers = np.full(len(workload), -1)
+
     def take(step: Step) -> None:
         step.retired.stamp(stamps)
+        numbers[step.retired.id] = batches.ids(step)
         laws.check(step.settled)
         note(step.settled)
 
@@ -83,6 +90,7 @@ def flow(world: World, cut: Cut = one_window) -> Ran:
     slots = run.slots_closed
     closing = run.close()
     closing.left.stamp(stamps)
+    numbers[closing.left.id] = batches.running
     if closing.partial:
         note(closing.settled)
         slots += 1
@@ -92,6 +100,7 @@ def flow(world: World, cut: Cut = one_window) -> Ran:
     stamps.fill_plain([n.servers > 0 for n in world.nodes], 0)
     tables = recorder.tables(stamps)
     causality(tables["requests"])
+    assert tables["requests"]["batch"].tolist() == numbers.tolist()
     present = int(closing.settled.marks["number"].sum())
     waiting = len(closing.choosing) + closing.flying + closing.late + present
     counts = conservation(tables["requests"], waiting)
