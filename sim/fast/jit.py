@@ -26,6 +26,19 @@ COMPILED = os.environ.get("MOEDGE_KERNELS") != "python" and find_spec("numba") i
 
 def jit(kernel: F) -> F:
     """Compile a kernel on its first call."""
+    return _compiled(kernel, {})
+
+
+def lean(kernel: F) -> F:
+    """Compile a kernel that makes no array, nor does what it calls.
+
+    Without memory to manage, arrays are passed to small functions uncounted: counting who holds
+    them would take longer than what the functions do.
+    """
+    return _compiled(kernel, {"_nrt": False})
+
+
+def _compiled(kernel: F, options: dict[str, Any]) -> F:
     if not COMPILED:
         return kernel
     import numba
@@ -33,9 +46,9 @@ def jit(kernel: F) -> F:
     config: Any = numba.config
     before, config.CACHE_DIR = config.CACHE_DIR, str(folder())
     try:
-        return cast("F", numba.njit(cache=True, error_model="numpy")(kernel))
+        return cast("F", numba.njit(cache=True, error_model="numpy", **options)(kernel))
     except RuntimeError:  # no place on this disk may be written
-        return cast("F", numba.njit(error_model="numpy")(kernel))
+        return cast("F", numba.njit(error_model="numpy", **options)(kernel))
     finally:
         config.CACHE_DIR = before
 
