@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sim.config import PolicySpec, World
     from sim.fast.fleet import FastFleet
+    from sim.fast.flow_fleet import FlowFleet
     from sim.parts import Parts
     from sim.ports import ModelCard
 
@@ -42,7 +43,7 @@ def simulate(world: World, policy: PolicySpec | None, parts: Parts) -> Record:
     _check(world, policy, parts)
     dispatch = (policy.dispatch if policy else None) or world.dispatch
     decision = decide(world, parts, dispatch)
-    fleet: Fleet | FastFleet
+    fleet: Fleet | FastFleet | FlowFleet
     if decision.engine == "slots":
         from sim.fast.run import fast_fleet
 
@@ -88,7 +89,10 @@ def _clusters(world: World, card: ModelCard | None) -> int:
 
 
 def _meta(
-    world: World, policy: PolicySpec | None, fleet: Fleet | FastFleet, counts: Mapping[str, int]
+    world: World,
+    policy: PolicySpec | None,
+    fleet: Fleet | FastFleet | FlowFleet,
+    counts: Mapping[str, int],
 ) -> dict[str, Any]:
     """Return what readers of the tables need to know about the run (JSON-ready)."""
     card, brains = fleet.card, fleet.brains

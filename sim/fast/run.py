@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 from sim.arrivals.workload import draw_workload
 from sim.fast.fleet import FastFleet
+from sim.fast.flow_fleet import FlowFleet
+from sim.fast.flow_ways import flow_fits
 from sim.fast.sinks import WINDOW, Sampled, Whole
+from sim.faults import timetable
+from sim.fleet import make_dispatcher
 from sim.sampling import sample_of
 
 if TYPE_CHECKING:
@@ -20,8 +24,8 @@ if TYPE_CHECKING:
 
 def fast_fleet(
     world: World, parts: Parts, dispatch: DispatchSpec, window: int = WINDOW
-) -> FastFleet:
-    """Return the fleet of a run.
+) -> FastFleet | FlowFleet:
+    """Return the fleet of a run: one that feeds forward needs no heap of events.
 
     Args:
         world: The run.
@@ -29,6 +33,17 @@ def fast_fleet(
         dispatch: Who serves a request, and how old a view it gets.
         window: Emissions that are loaded at once; no result depends on it.
     """
+    dispatcher = make_dispatcher(world, dispatch, parts)
+    if not flow_fits(world, dispatch, dispatcher, timetable(world)):
+        sampled = sample_of(world).every > 1
+        return FlowFleet(world, parts, dispatch, sampled=sampled, window=window)
+    return fused_fleet(world, parts, dispatch, window)
+
+
+def fused_fleet(
+    world: World, parts: Parts, dispatch: DispatchSpec, window: int = WINDOW
+) -> FastFleet:
+    """Return the fleet of a run by the fused kernel, which any run of `model: none` may have."""
 
     def sink(choice_s: Sequence[float], priorities: IntArray) -> Sink:
         if sample_of(world).every > 1:

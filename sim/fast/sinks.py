@@ -154,6 +154,51 @@ class Whole:
 # --- a sample of rows
 
 
+class Sample:
+    """Counts every request and keeps the rows of some.
+
+    Args:
+        world: The run.
+        choice_s: Time that a choice takes, by source.
+    """
+
+    def __init__(self, world: World, choice_s: Sequence[float]) -> None:
+        self._retired = Retired(world, compiled=True)
+        self._choice_s, self._limit_s = np.array(choice_s), world.duration_s + world.drain_s
+        self._counts = {"emitted": 0, "returned": 0}
+        self._drops = np.zeros(len(DROPS), np.int64)
+
+    def add(self, rows: Table, choosing: IntArray | None = None) -> None:
+        """Take requests that came to their end.
+
+        Args:
+            rows: The columns `Rows`; returns after the end of the run are taken out.
+            choosing: At the end, when those still under way come, too: ids of requests not yet
+                dispatched.
+        """
+        if not len(rows["id"]):
+            return
+        rows["t_return_s"][rows["t_return_s"] > self._limit_s] = np.nan
+        rows["t_dispatch_s"] = rows["t_emit_s"] + self._choice_s[rows["source"]]
+        if choosing is not None:
+            rows["t_dispatch_s"][np.isin(rows["id"], choosing)] = np.nan
+        causality(rows)
+        self._counts["emitted"] += len(rows["id"])
+        self._counts["returned"] += int(np.count_nonzero(~np.isnan(rows["t_return_s"])))
+        dropped = rows["drop"] >= 0
+        self._drops += np.bincount(rows["drop"][dropped], minlength=len(DROPS))
+        self._retired.retire(_complete(rows))
+
+    def conclude(self, in_flight: int) -> dict[str, int]:
+        """Check the law of conservation; return the fleet's counts."""
+        counts = {**self._counts, "in_flight": in_flight}
+        return balance(counts | dict(zip(DROPS, self._drops.tolist(), strict=True)))
+
+    def table(self) -> tuple[Table, Mapping[str, Any]]:
+        """Return the table `requests`, and what meta says of it."""
+        return self._retired.finish()
+
+
 class Sampled:
     """Counts every request, keeps the rows of a sample, and draws the workload as time goes on.
 
@@ -167,13 +212,10 @@ class Sampled:
     def __init__(
         self, world: World, choice_s: Sequence[float], priorities: IntArray, window: int
     ) -> None:
-        self._retired, self._windows = Retired(world, compiled=True), Windows(world, None, window)
-        self._choice_s, self._priorities = np.array(choice_s), priorities
-        self._limit_s = world.duration_s + world.drain_s
+        self._sample, self._windows = Sample(world, choice_s), Windows(world, None, window)
+        self._priorities = priorities
         self._coming: Iterator[Any] = iter(self._windows)
         self._ahead = next(self._coming, None)
-        self._counts = {"emitted": 0, "returned": 0}
-        self._drops = np.zeros(len(DROPS), np.int64)
 
     @property
     def digest(self) -> str:
@@ -197,30 +239,16 @@ class Sampled:
         new, rows = np.empty(count + 1, np.int64), _columns(count)
         took = take_down(state.run, rows, 0, choosing is not None, new)
         known = {name: values[:took] for name, values in zip(Rows._fields, rows, strict=True)}
-        if took:
-            self._add(known, choosing)
+        self._sample.add(known, choosing)
         return new
-
-    def _add(self, rows: Table, choosing: IntArray | None) -> None:
-        rows["t_return_s"][rows["t_return_s"] > self._limit_s] = np.nan
-        rows["t_dispatch_s"] = rows["t_emit_s"] + self._choice_s[rows["source"]]
-        if choosing is not None:
-            rows["t_dispatch_s"][np.isin(rows["id"], choosing)] = np.nan
-        causality(rows)
-        self._counts["emitted"] += len(rows["id"])
-        self._counts["returned"] += int(np.count_nonzero(~np.isnan(rows["t_return_s"])))
-        dropped = rows["drop"] >= 0
-        self._drops += np.bincount(rows["drop"][dropped], minlength=len(DROPS))
-        self._retired.retire(_complete(rows))
 
     def conclude(self, end: End) -> dict[str, int]:
         """Check the laws of requests; return the fleet's counts."""
-        counts = {**self._counts, "in_flight": end.in_flight}
-        return balance(counts | dict(zip(DROPS, self._drops.tolist(), strict=True)))
+        return self._sample.conclude(end.in_flight)
 
     def table(self) -> tuple[Table, Mapping[str, Any]]:
         """Return the table `requests`, and what meta says of it."""
-        return self._retired.finish()
+        return self._sample.table()
 
 
 def _columns(count: int) -> Rows:

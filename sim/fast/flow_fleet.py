@@ -1,0 +1,253 @@
+"""The `slots` engine where a fleet feeds forward: no clock is needed, only the order of time.
+
+There are no faults, so SimPy has nothing to say between the first emission and the end; slot
+boundaries are settled by the pass itself, at the instants of the design.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.arrivals.windows import Windows
+from sim.arrivals.workload import draw_workload
+from sim.fast.flow import FlowPass
+from sim.fast.flow_rows import FlowLaws, link_rows, slot_rows
+from sim.fast.flow_step import Window
+from sim.fast.sinks import Sample
+from sim.fast.stamps import Stamps
+from sim.fleet import make_dispatcher
+from sim.laws import causality, conservation
+from sim.recorder import Recorder
+from sim.sampling import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sim.arrivals.workload import Workload
+    from sim.config import DispatchSpec, World
+    from sim.fast.flow_step import Closing, Retired, Settled, Step
+    from sim.parts import Parts
+    from sim.records import Table, Tables
+
+_DRAWN = (
+    "t_emit_s", "stream", "source", "priority", "deadline_s", "up_bytes", "down_bytes", "service_s",
+)  # fmt: skip
+_WINDOW = (*_DRAWN, "patience_s", "expires_s")
+
+
+class FlowFleet:
+    """Everything that moves in one run of a fleet that feeds forward.
+
+    Args:
+        world: The run.
+        parts: Plug-ins.
+        dispatch: Who serves a request.
+        sampled: Keep the rows of a sample, and draw the workload as time goes on.
+        window: Emissions that are drawn at once; no result depends on it.
+    """
+
+    def __init__(
+        self, world: World, parts: Parts, dispatch: DispatchSpec, *, sampled: bool, window: int
+    ) -> None:
+        self.world, self.parts = world, parts
+        self.card = self.brains = None
+        self.recorder = Recorder(0)
+        dispatcher = make_dispatcher(world, dispatch, parts)
+        self.choice_s = [dispatcher.flop / n.hardware.flop_per_s for n in world.nodes]
+        self.source: _Whole | _Drawn
+        self.rows: _All | _Some
+        if sampled:
+            self.source, self.rows = _Drawn(world, window), _Some(world, self.choice_s)
+        else:
+            workload = draw_workload(world, None)
+            self.source, self.rows = _Whole(workload, window), _All(workload, self.choice_s)
+        self.flow = FlowPass(world, dispatch, dispatcher, _DRAWN if sampled else ("t_emit_s",))
+        self.laws = FlowLaws(self.flow.nodes, len(self.flow.pairs.server))
+        self.slots_closed, self.end_s = 0, self.flow.limit_s
+        self._described: Mapping[str, Any] = {}
+        self._closing: Closing
+
+    # --- running
+
+    def run(self) -> None:
+        """Let time pass until every request has come to its end, or `drain` is over."""
+        flow, duration_s = self.flow, self.world.duration_s
+        for window, until_s in self.source.windows(lambda: flow.backlog, duration_s):
+            for step in flow.advance(window, until_s):
+                self._take(step)
+        for step in flow.drain():
+            self._take(step)
+        self.slots_closed, self.end_s = flow.slots_closed, flow.end_s
+        self._closing = closing = flow.close()
+        self.rows.add(closing.left, closing)
+        if closing.partial:
+            self._note(closing.settled)
+            self.slots_closed += 1
+
+    def _take(self, step: Step) -> None:
+        self.rows.add(step.retired)
+        self.laws.check(step.settled)
+        self._note(step.settled)
+        if self.parts.on_slot is not None:
+            self.parts.on_slot(self.flow.slots_closed, self.world.slots)
+
+    def _note(self, settled: Settled) -> None:
+        if len(settled.bound_s):
+            self.recorder.block("slots", slot_rows(settled, self.flow.nodes))
+            self.recorder.block("links", link_rows(settled, self.flow.pairs, self.world.links))
+
+    # --- the end
+
+    def audit(self) -> dict[str, int]:
+        """Check the laws and return the fleet's counts.
+
+        Raises:
+            LawViolation: A law is broken.
+        """
+        closing = self._closing
+        self.laws.close(closing)
+        present = int(closing.settled.marks["number"].sum())
+        in_flight = len(closing.choosing) + closing.flying + closing.late + present
+        return self.rows.conclude(in_flight)
+
+    def tables(self) -> Tables:
+        """Return all tables."""
+        requests, self._described = self.rows.table()
+        return self.recorder.tables_with(requests)
+
+    def describe(self, tables: Tables, meta: dict[str, Any]) -> None:
+        """Say in the meta facts of the run which requests have rows."""
+        if self._described:
+            describe(meta, self._described)
+
+    @property
+    def workload_digest(self) -> str:
+        """Return the hash of the workload."""
+        return self.source.digest
+
+    def own_s(self, node: int) -> float:
+        """Return a node's own work: none without a model."""
+        return 0.0
+
+    @property
+    def events(self) -> int:
+        """Return how many events happened: none on a clock."""
+        return 0
+
+
+# --- emissions
+
+
+class _Whole:
+    """The windows of a workload that is drawn."""
+
+    def __init__(self, workload: Workload, size: int) -> None:
+        self._workload, self._size, self.digest = workload, size, workload.digest
+
+    def windows(self, backlog: Any, duration_s: float) -> Iterator[tuple[Window, float]]:
+        """Yield windows and the time of the emission that follows."""
+        times, begin = self._workload.t_emit_s, 0
+        while begin < len(times):
+            stop = min(begin + max(self._size, backlog()), len(times))
+            until_s = float(times[stop]) if stop < len(times) else duration_s
+            rows = slice(begin, stop)
+            columns = {name: getattr(self._workload, name)[rows] for name in _WINDOW}
+            yield Window(begin, columns), until_s
+            begin = stop
+
+
+class _Drawn:
+    """Windows that are drawn as time goes on."""
+
+    def __init__(self, world: World, size: int) -> None:
+        self._windows = Windows(world, None, size)
+
+    @property
+    def digest(self) -> str:
+        """Return the hash of the workload; known after the last window."""
+        return self._windows.digest
+
+    def windows(self, backlog: Any, duration_s: float) -> Iterator[tuple[Window, float]]:
+        """Yield windows and the time of the emission that follows."""
+        coming = iter(self._windows)
+        ahead = next(coming, None)
+        while ahead is not None:
+            parts = [ahead]
+            while (ahead := next(coming, None)) is not None:
+                if sum(map(len, parts)) >= backlog():
+                    break
+                parts.append(ahead)
+            until_s = float(ahead.t_emit_s[0]) if ahead is not None else duration_s
+            columns = {
+                name: np.concatenate([getattr(part, name) for part in parts])
+                if len(parts) > 1 else getattr(parts[0], name)
+                for name in _WINDOW
+            }  # fmt: skip
+            yield Window(parts[0].first, columns), until_s
+
+
+# --- rows
+
+
+class _All:
+    """Keeps every row."""
+
+    def __init__(self, workload: Workload, choice_s: Sequence[float]) -> None:
+        self._stamps, self._choice_s = Stamps(workload), choice_s
+
+    def add(self, retired: Retired, closing: Closing | None = None) -> None:
+        """Take requests that came to their end."""
+        retired.stamp(self._stamps)
+        if closing is not None:
+            self._stamps.fill_dispatch(self._choice_s, closing.choosing.tolist())
+
+    def conclude(self, in_flight: int) -> dict[str, int]:
+        """Complete the rows and check the laws of requests; return the fleet's counts."""
+        servers = int(self._stamps.server.max(initial=-1)) + 1
+        self._stamps.fill_plain([True] * servers, 0)
+        table, _ = self.table()
+        causality(table)
+        return conservation(table, in_flight)
+
+    def table(self) -> tuple[Table, Mapping[str, Any]]:
+        """Return the table `requests`, and what meta says of it."""
+        return Recorder(0).requests(self._stamps), {}
+
+
+class _Some:
+    """Keeps the rows of a sample and counts all."""
+
+    def __init__(self, world: World, choice_s: Sequence[float]) -> None:
+        self._sample = Sample(world, choice_s)
+
+    def add(self, retired: Retired, closing: Closing | None = None) -> None:
+        """Take requests that came to their end."""
+        self._sample.add(_rows(retired), None if closing is None else closing.choosing)
+
+    def conclude(self, in_flight: int) -> dict[str, int]:
+        """Check the laws of requests; return the fleet's counts."""
+        return self._sample.conclude(in_flight)
+
+    def table(self) -> tuple[Table, Mapping[str, Any]]:
+        """Return the table `requests`, and what meta says of it."""
+        return self._sample.table()
+
+
+def _rows(retired: Retired) -> Table:
+    """Return the rows of requests; a batch of one has its request's number."""
+    done, ids = retired.done, retired.id
+    rows = {name: retired.drawn(name) for name in _DRAWN}
+    began, ended = ~np.isnan(done["start_s"]), ~np.isnan(done["finish_s"])
+    for name in ("enqueue", "start", "finish", "return"):
+        rows[f"t_{name}_s"] = done[f"{name}_s"].copy()
+    return rows | {
+        "id": ids,
+        "server": retired.server.astype(np.int32),
+        "drop": done["drop"].copy(),
+        "service_s": np.where(ended, rows["service_s"], np.nan),
+        "stall_s": np.where(ended, 0.0, np.nan),
+        "batch": np.where(began, ids, -1),
+        "batch_size": began.astype(np.int32),
+    }
