@@ -36,7 +36,7 @@ def unit_poisson(
         for length in [most] * (size // most) + [size % most] * (size % most > 0):
             gaps = rng.standard_exponential(length)
             gaps[0] += inner
-            part = np.cumsum(gaps)
+            part: FloatArray = gaps.cumsum()
             inner = float(part[-1])
             part += reached
             yield part[: part.searchsorted(total)]

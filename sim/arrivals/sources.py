@@ -13,7 +13,7 @@ from sim.arrivals.service import MIXTURES, check_service, fill_service
 from sim.arrivals.sizes import check_sizes, fill_sizes
 from sim.arrivals.trace import trace
 from sim.errors import InputError
-from sim.rng import Streams
+from sim.rng import Family, Streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,20 +64,25 @@ class Source:
         return np.concatenate(parts)
 
 
-def laws(world: World, stream: StreamSpec) -> dict[str, Law]:
+def laws(world: World, stream: StreamSpec, seeds: Family) -> dict[str, Law]:
     """Return what a stream's requests ask for, by its own laws or, where it says so, its trace.
+
+    Args:
+        world: The run.
+        stream: One of its streams.
+        seeds: Makes the generators.
 
     Raises:
         InputError: A law or a trace makes no sense.
     """
     found: dict[str, Law] = {
-        "service_s": _service(world, stream),
+        "service_s": _service(world, stream, seeds),
         "deadline_s": stream.deadline_s,
         "priority": float(stream.priority),
-        "up_bytes": _sizes(world, stream, "up"),
-        "down_bytes": _sizes(world, stream, "down"),
-        "audit": partial(_uniform, Streams(world.seed).stream("audit", stream.id)),
-        "patience_s": _patience(world, stream),
+        "up_bytes": _sizes(stream, "up", seeds),
+        "down_bytes": _sizes(stream, "down", seeds),
+        "audit": partial(_uniform, seeds.stream("audit", stream.id)),
+        "patience_s": _patience(stream, seeds),
     }
     if stream.arrivals.kind == "trace":
         _overrule(found, world, stream)
@@ -88,35 +93,35 @@ def _uniform(rng: np.random.Generator, out: FloatArray) -> None:
     rng.random(out=out)
 
 
-def _service(world: World, stream: StreamSpec) -> Law:
+def _service(world: World, stream: StreamSpec, seeds: Family) -> Law:
     if world.service is None:
         return np.nan
-    return _times(stream.service or world.service, "service", world.seed, stream.id)
+    return _times(stream.service or world.service, "service", seeds, stream.id)
 
 
-def _patience(world: World, stream: StreamSpec) -> Law:
+def _patience(stream: StreamSpec, seeds: Family) -> Law:
     if stream.patience is None:
         return np.inf
-    return _times(stream.patience, "patience", world.seed, stream.id)
+    return _times(stream.patience, "patience", seeds, stream.id)
 
 
-def _times(law: ServiceSpec, purpose: str, seed: int, stream: int) -> Law:
+def _times(law: ServiceSpec, purpose: str, seeds: Family, stream: int) -> Law:
     check_service(law)
     if law.kind == "deterministic":
         return law.mean_s
-    times, branches = Streams(seed).stream(purpose, stream), None
+    times, branches = seeds.stream(purpose, stream), None
     if law.kind in MIXTURES:
-        branches = Streams(seed).stream(f"{purpose}-branch", stream)
+        branches = seeds.stream(f"{purpose}-branch", stream)
     return partial(fill_service, law, rng=times, branches=branches)
 
 
-def _sizes(world: World, stream: StreamSpec, way: Literal["up", "down"]) -> Law:
+def _sizes(stream: StreamSpec, way: Literal["up", "down"], seeds: Family) -> Law:
     mean_bytes = stream.up_bytes if way == "up" else stream.down_bytes
     law, cv = stream.size_law, stream.size_cv
     check_sizes(law, mean_bytes, cv)
     if law == "fixed" or mean_bytes == 0.0:
         return mean_bytes
-    rng = Streams(world.seed).stream(f"size-{way}", stream.id)
+    rng = seeds.stream(f"size-{way}", stream.id)
     return lambda out: fill_sizes(law, mean_bytes, cv, out, rng)
 
 

@@ -12,7 +12,7 @@ from sim.arrivals.drawn import NONE, Drawn, Fingerprint
 from sim.arrivals.emission import cumulative
 from sim.arrivals.sources import Law, Questions, Source, laws
 from sim.errors import InputError
-from sim.rng import Streams
+from sim.rng import Family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,12 +86,12 @@ class Windows:
         batch = batch or _batch(len(self.streams), target)
         piece = max(_LEAST_PIECE, 2 * batch // max(len(self.streams), 1))
         self._ends_s = _ends(world, batch)
-        seeds = Streams(world.seed)
+        seeds = Family(world.seed, [s.id for s in self.streams])
         self._sources = [
             Source(s.arrivals, world.duration_s, seeds.stream("arrivals", s.id), piece)
             for s in self.streams
         ]
-        self._columns = _columns(world, self.streams)
+        self._columns = _columns(world, self.streams, seeds)
         self._late = np.array([s.late == "drop" for s in self.streams], dtype=np.bool_)
         self._questions = (
             None if pool_sizes is None else [Questions(world, s, pool_sizes) for s in self.streams]
@@ -183,12 +183,12 @@ class _Column:
         return out
 
 
-def _columns(world: World, streams: Sequence[StreamSpec]) -> dict[str, _Column]:
+def _columns(world: World, streams: Sequence[StreamSpec], seeds: Family) -> dict[str, _Column]:
     found: dict[str, list[Law]] = {name: [] for name in NONE if name != "t_emit_s"}
     for stream in streams:
         said: dict[str, Law] = {
             "stream": stream.id, "source": stream.node, "task": -1, "input": -1,
-            "expires_s": np.inf, **laws(world, stream),
+            "expires_s": np.inf, **laws(world, stream, seeds),
         }  # fmt: skip
         for name, law in said.items():
             found[name].append(law)

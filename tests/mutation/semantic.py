@@ -43,8 +43,8 @@ BUGS: tuple[Bug, ...] = (
           "            if rid in self._queue:\n                self._queue.remove(rid)\n"
           "            late"))),
     Bug("patience and service share their luck", "sim.arrivals.sources",
-        (('return _times(stream.patience, "patience", world.seed, stream.id)',
-          'return _times(stream.patience, "service", world.seed, stream.id)'),)),
+        (('return _times(stream.patience, "patience", seeds, stream.id)',
+          'return _times(stream.patience, "service", seeds, stream.id)'),)),
     Bug("lower numbers go first", "sim.compute.waiting",
         (("(-self._priority[rid], number, rid)", "(self._priority[rid], number, rid)"),)),
     Bug("a crash takes the queue and lets running work end", _PLAIN,
