@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # columns of windows that a run needs
 _NEEDED = ("t_emit_s", "service_s", "up_bytes", "down_bytes", "patience_s", "expires_s")
-_CELLS = 4_000_000  # most numbers in a matrix of slot boundaries and stations, or pairs
+_CELLS = 1_000_000  # most numbers in a matrix of slot boundaries and stations, or pairs
 
 
 class FlowPass:

@@ -6,20 +6,25 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis.strategies import integers
 
-from sim.config import World
+from sim.arrivals.workload import draw_workload
+from sim.config import ArrivalSpec, DispatchSpec, LinkSpec, ServiceSpec, World
 from sim.fast import flow as flow_module
+from sim.fleet import Fleet
 from sim.records import Record, digest
 from sim.simulation import simulate
+from tests.campaign.draws import GRID_S
 from tests.sim.fast.flow_draws import draw
 from tests.sim.fast.flowing import TABLES, Cut, flow, one_window, reason, same_bits, windows
-from tests.sim.worlds import parts
+from tests.sim.worlds import EDGE, node, parts, stream
 
 SEEDS = range(80)
 
@@ -98,3 +103,79 @@ def digests() -> list[str]:
     """Return digests of some runs."""
     worlds = [world for seed in range(12) if not reason(world := draw(seed))]
     return [digest(flow(world, windows(30)).tables) for world in worlds]
+
+
+# --- instants at which order matters
+
+
+def same(world: World) -> None:
+    """Hold a world to the `events` engine in windows of many sizes."""
+    assert not reason(world)
+    record = simulate(world, None, parts())
+    for cut in (one_window, windows(1), windows(3)):
+        assert not differences(world, record, cut)
+
+
+def thinkers(*flop_per_s: float, **fields: Any) -> World:
+    """Return nodes that choose slowly, and send to each other or serve themselves."""
+    count = len(flop_per_s)
+    nodes = tuple(
+        replace(node(i, servers=1 + i % 2, **fields), hardware=replace(EDGE, flop_per_s=speed))
+        for i, speed in enumerate(flop_per_s)
+    )
+    ends = [(i, j) for i in range(count) for j in range(count) if i != j]
+    link = {"delay_s": 0.25, "bytes_per_s": inf, "sharing": "none"}
+    links = tuple(LinkSpec(k, *pair, **link) for k, pair in enumerate(ends))
+    return replace(
+        draw(0), nodes=nodes, links=links, dispatch=DispatchSpec("random"), slot_s=0.25,
+        service=ServiceSpec("deterministic", 0.125), drain_s=50.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_choices_of_one_source_outlast_those_of_another(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    streams = tuple(
+        stream(i, i, ArrivalSpec("trace", times_s=tuple(sorted(rng.choice(GRID_S[:-1], 30)))),
+               up_bytes=8.0, down_bytes=8.0)
+        for i in range(3)
+    )  # fmt: skip
+    same(replace(thinkers(2.0, inf, 4.0, capacity=2.5), streams=streams, seed=seed))
+
+
+@pytest.mark.parametrize("deadline_s", [0.25, 0.5])
+def test_who_is_late_at_the_last_boundary_counts_in_no_slot(deadline_s: float) -> None:
+    late = stream(
+        0, 0, ArrivalSpec("trace", times_s=(0.0, 3.75)), deadline_s=deadline_s, late="drop"
+    )
+    world = replace(thinkers(4.0), streams=(late,), slot_s=1.0)
+    same(world)
+    assert flow(world).tables["slots"]["dropped"].sum() == (deadline_s == 0.25)
+
+
+def test_patience_and_deadline_that_end_together_count_as_deadline() -> None:
+    both = stream(
+        0, 0, ArrivalSpec("trace", times_s=(0.0, 0.0, 0.0, 1.0)), deadline_s=0.0625, late="drop",
+        patience=ServiceSpec("deterministic", 0.0625),
+    )  # fmt: skip
+    world = replace(thinkers(inf), streams=(both,))
+    same(world)
+    assert flow(world).counts["deadline"] == 2
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_meters_have_the_bits_of_events(seed: int) -> None:
+    world = draw(seed)
+    if why := reason(world):
+        pytest.skip(why)
+    fleet = Fleet(world, draw_workload(world, None), parts(), world.dispatch)
+    fleet.run()
+    ran = flow(world, windows(9))
+    marks = ran.closing.settled.marks[0]
+    for station, mark, most in zip(
+        fleet.stations.values(), marks, ran.closing.most_running, strict=True
+    ):
+        meters = station.settle(fleet.end_s)
+        for name in ("area", "stays_s", "busy_area", "arrived", "finished", "lost"):
+            assert mark[name] == getattr(meters, name), name
+        assert most == meters.most_running
