@@ -97,9 +97,13 @@ class Retired:
             self.totals.add(block)
             kept = np.flatnonzero(self.sample.keeps(block["id"]))
             if len(kept):
-                self._recent.append({name: values[kept] for name, values in block.items()})
-            if len(self._recent) >= _RECENT:
-                self._join()
+                self.keep({name: values[kept] for name, values in block.items()})
+
+    def keep(self, rows: Table) -> None:
+        """Keep rows of the sample that were counted elsewhere; they stay as they are."""
+        self._recent.append(rows)
+        if len(self._recent) >= _RECENT:
+            self._join()
 
     def _join(self) -> None:
         """Make one block of the recent ones: thousands of small arrays cost more than they hold."""

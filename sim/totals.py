@@ -83,8 +83,22 @@ class Totals:
         """
         if not len(rows["stream"]):
             return
-        group = self._groups.of(rows["stream"], rows["priority"])
+        self.add_numbered(self.numbers(rows["stream"], rows["priority"]), rows)
+
+    def numbers(self, stream: AnyArray, priority: AnyArray) -> IntArray:
+        """Return the number of the group in which each request is counted, (n,)."""
+        group = self._groups.of(stream, priority)
         self._grow(len(self._groups.found))
+        return group
+
+    def add_numbered(self, group: IntArray, rows: Table) -> None:
+        """Count rows whose groups are known; of their columns, those of the tally suffice.
+
+        Args:
+            group: As `numbers` returned them, (n,).
+            rows: `server`, `t_emit_s`, `t_enqueue_s`, `t_finish_s`, `t_return_s`, `deadline_s`,
+                `drop` and `correct`, (n,) each.
+        """
         if self._compiled:
             from sim.fast.tally import tally
 

@@ -13,9 +13,9 @@ import numpy as np
 from sim.arrivals.windows import Windows
 from sim.arrivals.workload import draw_workload
 from sim.fast.flow import FlowPass
+from sim.fast.flow_count import ASKED, Some
 from sim.fast.flow_rows import FlowLaws, link_rows, slot_rows
 from sim.fast.flow_step import Window
-from sim.fast.sinks import Sample
 from sim.fast.stamps import Stamps
 from sim.fleet import make_dispatcher
 from sim.laws import causality, conservation
@@ -23,18 +23,16 @@ from sim.recorder import Recorder
 from sim.sampling import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from sim.arrays import AnyArray
     from sim.arrivals.workload import Workload
     from sim.config import DispatchSpec, World
     from sim.fast.flow_step import Closing, Retired, Settled, Step
     from sim.parts import Parts
     from sim.records import Table, Tables
 
-_DRAWN = (
-    "t_emit_s", "stream", "source", "priority", "deadline_s", "up_bytes", "down_bytes", "service_s",
-)  # fmt: skip
-_WINDOW = (*_DRAWN, "patience_s", "expires_s")
+_WINDOW = (*ASKED, "patience_s", "expires_s")
 
 
 class FlowFleet:
@@ -57,13 +55,16 @@ class FlowFleet:
         dispatcher = make_dispatcher(world, dispatch, parts)
         self.choice_s = [dispatcher.flop / n.hardware.flop_per_s for n in world.nodes]
         self.source: _Whole | _Drawn
-        self.rows: _All | _Some
+        self.rows: _All | Some
         if sampled:
-            self.source, self.rows = _Drawn(world, window), _Some(world, self.choice_s)
+            self.rows = some = Some(world, self.choice_s)
+            self.source = _Drawn(world, window, some.group)
         else:
             workload = draw_workload(world, None)
             self.source, self.rows = _Whole(workload, window), _All(workload, self.choice_s)
-        self.flow = FlowPass(world, dispatch, dispatcher, _DRAWN if sampled else ("t_emit_s",))
+        self.flow = FlowPass(
+            world, dispatch, dispatcher, (*ASKED, "group") if sampled else ("t_emit_s",)
+        )
         self.laws = FlowLaws(self.flow.nodes, len(self.flow.pairs.server))
         self.slots_closed, self.end_s = 0, self.flow.limit_s
         self._described: Mapping[str, Any] = {}
@@ -81,13 +82,13 @@ class FlowFleet:
             self._take(step)
         self.slots_closed, self.end_s = flow.slots_closed, flow.end_s
         self._closing = closing = flow.close()
-        self.rows.add(closing.left, closing)
+        self.rows.take(closing.left, closing)
         if closing.partial:
             self._note(closing.settled)
             self.slots_closed += 1
 
     def _take(self, step: Step) -> None:
-        self.rows.add(step.retired)
+        self.rows.take(step.retired)
         self.laws.check(step.settled)
         self._note(step.settled)
         if self.parts.on_slot is not None:
@@ -159,10 +160,16 @@ class _Whole:
 
 
 class _Drawn:
-    """Windows that are drawn as time goes on."""
+    """Windows that are drawn as time goes on.
 
-    def __init__(self, world: World, size: int) -> None:
-        self._windows = Windows(world, None, size)
+    Args:
+        world: The run.
+        size: Most requests of a window.
+        group: Returns the group in which each request of a window is counted.
+    """
+
+    def __init__(self, world: World, size: int, group: Callable[[Any], AnyArray]) -> None:
+        self._windows, self._group = Windows(world, None, size), group
 
     @property
     def digest(self) -> str:
@@ -185,6 +192,7 @@ class _Drawn:
                 if len(parts) > 1 else getattr(parts[0], name)
                 for name in _WINDOW
             }  # fmt: skip
+            columns["group"] = self._group(columns)
             yield Window(parts[0].first, columns), until_s
 
 
@@ -197,7 +205,7 @@ class _All:
     def __init__(self, workload: Workload, choice_s: Sequence[float]) -> None:
         self._stamps, self._choice_s = Stamps(workload), choice_s
 
-    def add(self, retired: Retired, closing: Closing | None = None) -> None:
+    def take(self, retired: Retired, closing: Closing | None = None) -> None:
         """Take requests that came to their end."""
         retired.stamp(self._stamps)
         if closing is not None:
@@ -214,40 +222,3 @@ class _All:
     def table(self) -> tuple[Table, Mapping[str, Any]]:
         """Return the table `requests`, and what meta says of it."""
         return Recorder(0).requests(self._stamps), {}
-
-
-class _Some:
-    """Keeps the rows of a sample and counts all."""
-
-    def __init__(self, world: World, choice_s: Sequence[float]) -> None:
-        self._sample = Sample(world, choice_s)
-
-    def add(self, retired: Retired, closing: Closing | None = None) -> None:
-        """Take requests that came to their end."""
-        self._sample.add(_rows(retired), None if closing is None else closing.choosing)
-
-    def conclude(self, in_flight: int) -> dict[str, int]:
-        """Check the laws of requests; return the fleet's counts."""
-        return self._sample.conclude(in_flight)
-
-    def table(self) -> tuple[Table, Mapping[str, Any]]:
-        """Return the table `requests`, and what meta says of it."""
-        return self._sample.table()
-
-
-def _rows(retired: Retired) -> Table:
-    """Return the rows of requests; a batch of one has its request's number."""
-    done, ids = retired.done, retired.id
-    rows = {name: retired.drawn(name) for name in _DRAWN}
-    began, ended = ~np.isnan(done["start_s"]), ~np.isnan(done["finish_s"])
-    for name in ("enqueue", "start", "finish", "return"):
-        rows[f"t_{name}_s"] = done[f"{name}_s"].copy()
-    return rows | {
-        "id": ids,
-        "server": retired.server.astype(np.int32),
-        "drop": done["drop"].copy(),
-        "service_s": np.where(ended, rows["service_s"], np.nan),
-        "stall_s": np.where(ended, 0.0, np.nan),
-        "batch": np.where(began, ids, -1),
-        "batch_size": began.astype(np.int32),
-    }

@@ -178,16 +178,31 @@ class Sample:
         """
         if not len(rows["id"]):
             return
-        rows["t_return_s"][rows["t_return_s"] > self._limit_s] = np.nan
-        rows["t_dispatch_s"] = rows["t_emit_s"] + self._choice_s[rows["source"]]
+        whole = self.complete(rows, choosing)
+        causality(whole)
+        returned = int(np.count_nonzero(~np.isnan(whole["t_return_s"])))
+        self.note(len(rows["id"]), returned, rows["drop"])
+        self._retired.retire(whole)
+
+    def complete(self, rows: Table, choosing: IntArray | None = None) -> Table:
+        """Return all columns of the schema: without a model there is neither task nor plan."""
+        back_s = rows["t_return_s"]
+        sent_s = rows["t_emit_s"] + self._choice_s[rows["source"]]
         if choosing is not None:
-            rows["t_dispatch_s"][np.isin(rows["id"], choosing)] = np.nan
-        causality(rows)
-        self._counts["emitted"] += len(rows["id"])
-        self._counts["returned"] += int(np.count_nonzero(~np.isnan(rows["t_return_s"])))
-        dropped = rows["drop"] >= 0
-        self._drops += np.bincount(rows["drop"][dropped], minlength=len(DROPS))
-        self._retired.retire(_complete(rows))
+            sent_s[np.isin(rows["id"], choosing)] = np.nan
+        late = np.where(back_s > self._limit_s, np.nan, back_s)
+        known = {**rows, "t_return_s": late, "t_dispatch_s": sent_s}
+        return {
+            c.name: known[c.name] if c.name in known else np.full(len(sent_s), -1, dtype(c))
+            for c in columns("requests")
+        }
+
+    def note(self, emitted: int, returned: int, drop: AnyArray) -> None:
+        """Count ends."""
+        self._counts["emitted"] += emitted
+        self._counts["returned"] += returned
+        if (drop >= 0).any():
+            self._drops += np.bincount(drop[drop >= 0], minlength=len(DROPS))
 
     def conclude(self, in_flight: int) -> dict[str, int]:
         """Check the law of conservation; return the fleet's counts."""
@@ -255,12 +270,3 @@ def _columns(count: int) -> Rows:
     """Return columns for so many rows."""
     types = {c.name: dtype(c) for c in columns("requests")}
     return Rows(*(np.empty(count, types[name]) for name in Rows._fields))
-
-
-def _complete(rows: Table) -> Table:
-    """Return all columns of the schema: without a model there is neither task nor plan."""
-    count = len(rows["id"])
-    return {
-        c.name: rows[c.name] if c.name in rows else np.full(count, -1, dtype(c))
-        for c in columns("requests")
-    }
