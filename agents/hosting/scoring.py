@@ -91,11 +91,12 @@ class Answers:
         """
         self._keep({weights: place for place, weights in enumerate(merges)})
         asked = np.repeat(np.arange(len(merges)) * self._size, counts) + inputs
-        keys, at = np.unique(asked, return_inverse=True)
+        keys, inverse = np.unique(asked, return_inverse=True)
         fresh = keys[~np.isin(keys, self._key, assume_unique=True)]
         if len(fresh):
             self._learn(merges, fresh)
-        reward: FloatArray = self._reward[np.searchsorted(self._key, keys)[at.ravel()]]
+        at = np.asarray(np.searchsorted(self._key, keys))
+        reward: FloatArray = self._reward[at[inverse.ravel()]]
         return reward
 
     def _keep(self, place: dict[Weights, int]) -> None:
