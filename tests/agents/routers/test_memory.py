@@ -4,6 +4,7 @@ from collections import deque
 
 import numpy as np
 import pytest
+import torch
 
 from agents.routers.tanbr.memory import Memory
 
@@ -54,7 +55,7 @@ def test_precision_and_take():
         memory.add(1, *record(i))
     scale = 1.0 / memory.precision(np.array([1]))
     assert scale.tolist() == [1.0 / 3.0]  # (1 + 3 + 5) / 3
-    x, y, w = memory.take(np.array([1]), np.array([[2, 0]]), scale)
+    x, y, w = memory.deck(np.array([1]), scale).take(torch.tensor([[2, 0]]))
     assert x[0, :, 0].tolist() == [2.0, 0.0]
     assert y[0, :, 0].tolist() == [-2.0, 0.0]
     np.testing.assert_allclose(w[0, :, 0].numpy(), [2.5 / 3, 0.5 / 3], rtol=1e-6)
