@@ -63,3 +63,18 @@ def test_precision_and_take():
 
 def test_an_empty_node_has_no_oldest():
     assert Memory((1, K, V), 16).oldest(0) == -1
+
+
+def test_a_deck_deals_the_records_of_every_node():
+    memory, rng = Memory((4, K, V), 16), np.random.default_rng(1)
+    for row, size in enumerate((5, 0, 20, 3)):  # node 2 has gone round its ring
+        for _ in range(size):
+            memory.add(row, rng.random(K), rng.random(V), rng.random(V), 0)
+    rows, scale = np.array([3, 0, 2]), np.array([0.5, 2.0, 3.0])
+    picks = np.stack([rng.integers(0, memory.size[r], (6, 4)) for r in rows], axis=1)
+    dealt = memory.deck(rows, scale).take(torch.from_numpy(picks))
+    for step, node, draw in np.ndindex(6, 3, 4):
+        at = rows[node], picks[step, node, draw]
+        wanted = memory.x[at], memory.y[at], memory.w[at] * scale[node]
+        for part, want in zip(dealt, wanted, strict=True):
+            assert part[step, node, draw].tolist() == want.astype(np.float32).tolist()
