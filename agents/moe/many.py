@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sim.errors import ShapeError
 
@@ -61,6 +60,22 @@ def passes(counts: Sequence[int], most: int = MOST) -> Iterator[list[Piece]]:
         yield passed
 
 
+class _Room(NamedTuple):
+    """Where the large results of a pass go: asked for anew each time, they scatter the memory."""
+
+    x: Tensor  # (MOST, T, D)
+    normed: Tensor
+    hidden: Tensor  # (MOST T, F)
+    out: Tensor  # (MOST T, D)
+
+    @classmethod
+    def of(cls, tokens: int, width: int, hidden: int) -> _Room:
+        """Return unset memory."""
+        requests, all_tokens = (MOST, tokens, width), MOST * tokens
+        x, normed = torch.empty(requests), torch.empty(requests)
+        return cls(x, normed, torch.empty(all_tokens, hidden), torch.empty(all_tokens, width))
+
+
 class ManyMerges:
     """Answers requests under many merges.
 
@@ -73,6 +88,8 @@ class ManyMerges:
         stacks = [part.detach() for block in scorer.blocks for part in block.moe.stacked()]
         self._experts = torch.cat([part.flatten(1) for part in stacks], 1)  # (E, all parameters)
         self._shapes = [part.shape[1:] for part in stacks]
+        tokens, width = scorer.normed.shape[1:]
+        self._room = _Room.of(tokens, width, self._shapes[0][1])
 
     def merge(self, weights: Tensor) -> list[Ffn]:
         """Merge every layer's experts for many plans, (G, E), in one product: G first in all.
@@ -116,14 +133,15 @@ class ManyMerges:
         scorer = self._scorer
         blocked = None if scorer.blocked is None else scorer.blocked[rows]
         real = None if blocked is None else ~blocked[:, None]
-        x = scorer.before_experts.index_select(0, rows)
-        x += _by_plan(scorer.normed.index_select(0, rows), merged[0], counts)
+        x = torch.index_select(scorer.before_experts, 0, rows, out=self._room.x[: len(rows)])
+        normed = torch.index_select(scorer.normed, 0, rows, out=self._room.normed[: len(rows)])
+        x += _by_plan(normed, merged[0], counts, self._room)
         for block, ffn in zip(scorer.blocks[1:-1], merged[1:-1], strict=True):
             x = block.attend(x, real)
-            x = x + _by_plan(block.norm2(x), ffn, counts)
+            x = x + _by_plan(block.norm2(x), ffn, counts, self._room)
         last = scorer.blocks[-1]
         row = scorer.attend_last(x, blocked)
-        return scorer.model.answer(row + _by_plan(last.norm2(row), merged[-1], counts))
+        return scorer.model.answer(row + _by_plan(last.norm2(row), merged[-1], counts, self._room))
 
 
 def _ffn(parts: Sequence[Tensor]) -> Ffn:
@@ -131,18 +149,18 @@ def _ffn(parts: Sequence[Tensor]) -> Ffn:
     return w1, b1, w2, b2
 
 
-def _by_plan(x: Tensor, ffn: Ffn, counts: list[int]) -> Tensor:
+def _by_plan(x: Tensor, ffn: Ffn, counts: list[int], room: _Room) -> Tensor:
     """Run each plan's requests through its own expert, (R, D) or (R, T, D) to the same."""
     w1, b1, w2, b2 = ffn
     tokens = x.flatten(0, -2)
     each = [count * (len(tokens) // len(x)) for count in counts]
-    hidden = functional.gelu(_linear(tokens, w1, b1, each))
-    return _linear(hidden, w2, b2, each).view(x.shape)
+    hidden = _linear(tokens, w1, b1, each, room.hidden[: len(tokens)])
+    torch.ops.aten.gelu_(hidden)  # in place, which `functional.gelu` cannot
+    return _linear(hidden, w2, b2, each, room.out[: len(tokens)]).view(x.shape)
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor, counts: list[int]) -> Tensor:
+def _linear(x: Tensor, weight: Tensor, bias: Tensor, counts: list[int], out: Tensor) -> Tensor:
     """Multiply each plan's stretch of (N, D) by its own matrix, (G, D, F), and add its bias."""
-    out = x.new_empty(len(x), weight.shape[2])
     stretches = zip(
         out.split_with_sizes(counts), bias, x.split_with_sizes(counts), weight, strict=True
     )
