@@ -219,6 +219,16 @@ def apart(nodes: int, slots: int, kind: str, engine: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+def head() -> None:
+    """Print the names of the columns."""
+    sections = "".join(f"{s:>9}" for s in SECTIONS[:-1])
+    print(
+        f"{'policy':<10}{'nodes':>6}{'requests':>9}{'simulated/s':>13}{'requests/s':>12}"
+        f"{'CPU [s]':>9}{sections}   start  RSS MiB  digest\n"
+        f"{'':<59}{'shares of CPU but start [%]':>54}{'[s]':>8}"
+    )
+
+
 def show(row: dict[str, Any]) -> None:
     """Print one row."""
     run_s = row["cpu_s"] - row["spent"]["start"]
@@ -254,13 +264,9 @@ def main() -> None:
         profile.runcall(simulated, world, policy, InlineExecutor())
         pstats.Stats(profile).sort_stats("tottime").print_stats(45)
         return
-    heads = "".join(f"{s:>9}" for s in SECTIONS[:-1])
-    print(
-        f"{'policy':<10}{'nodes':>6}{'requests':>9}{'simulated/s':>13}{'requests/s':>12}"
-        f"{'CPU [s]':>9}{heads}   start  RSS MiB  digest\n"
-        f"{'':<59}{'shares of CPU but start [%]':>54}{'[s]':>8}"
-    )
     rows = []
+    if not asked.json:
+        head()
     for kind in kinds:
         for nodes in sizes:
             rows.append(apart(nodes, asked.slots, kind, asked.engine))
