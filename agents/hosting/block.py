@@ -12,6 +12,7 @@ import numpy as np
 
 from agents.hosting.feedback import NOBODY, Outcomes, Pending, group, refuse
 from agents.hosting.monitor import Monitor
+from agents.hosting.scoring import Asked
 from sim.errors import HostError
 
 if TYPE_CHECKING:
@@ -144,9 +145,13 @@ class Block:
 
     def _score(self, served: Served, plans: Mapping[int, NewPlan]) -> FloatArray:
         reward = np.zeros(len(served.id))
-        for rows in _groups(served):
-            new = plans[int(served.plan_id[rows[0]])]
-            reward[rows] = self.scorer.score(new, served.input[rows], served.batch[rows])
+        groups = list(_groups(served))
+        asked = [
+            Asked(plans[int(served.plan_id[rows[0]])], served.input[rows], served.batch[rows])
+            for rows in groups
+        ]
+        for rows, right in zip(groups, self.scorer.score(asked), strict=True):
+            reward[rows] = right
         return reward
 
     def _hold(self, served: Served, reward: FloatArray, plans: Mapping[int, NewPlan]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from sim.config import ClusterSpec
 
@@ -75,6 +75,17 @@ class HostedModel(Protocol):
 
     def task_accuracy(self, weights: Weights, task: int) -> float:
         """Return the accuracy of a merge on all pool inputs of one task."""
+        ...
+
+
+@runtime_checkable
+class ManyPlans(Protocol):
+    """A hosted model that answers the requests of many merges in one program, which is faster."""
+
+    def score_plans(
+        self, weights: Sequence[Weights], inputs: IntArray, counts: Sequence[int]
+    ) -> BoolArray:
+        """Return the correctness of requests sorted by merge, `counts` of them each, (R,)."""
         ...
 
 

@@ -21,7 +21,7 @@ from sim.ports import AssessInput, AssessReply, NewPlan
 from sim.rng import spawn_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from agents.hosting.block import Block
     from agents.hosting.model import HostedModel, Weights
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CHEAP = 64  # pairs (merge, task) that a block evaluates without sampling
 _MANTISSA_BITS = 53
+_ROWS = 32  # rows that are held against the table at once: more leave the cache
 
 
 def sample_uniform(seed: int, slot: int, node: int) -> float:
@@ -41,6 +42,34 @@ def sample_uniform(seed: int, slot: int, node: int) -> float:
     high, low, *_ = spawn_key(seed, "regret", slot, node)
     word = (high << 32) | low
     return float((word >> (64 - _MANTISSA_BITS)) / (1 << _MANTISSA_BITS))
+
+
+def table_rewards(table: FloatArray, mix: FloatArray) -> FloatArray:
+    """Return the reward of every merge of a table in some rows, (rows, C).
+
+    Added task by task in fixed pairs: a matrix product may round differently when other rows join,
+    and how many there are depends on the shard.
+
+    Args:
+        table: Accuracies, (C, M).
+        mix: Shares of the tasks, (rows, M).
+    """
+    columns = np.ascontiguousarray(table.T)
+    parts: list[FloatArray] = [
+        share[:, None] * column for share, column in zip(mix.T, columns, strict=True)
+    ]
+    while len(parts) > 1:
+        pairs = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)]
+        parts = pairs + parts[2 * len(pairs) :]
+    return parts[0]
+
+
+def _by_node(node: IntArray, wanted: BoolArray) -> Iterator[IntArray]:
+    """Yield the wanted rows of each node, nodes and rows ascending."""
+    rows = np.flatnonzero(wanted)
+    order = rows[np.argsort(node[rows], kind="stable")]
+    if len(order):
+        yield from np.split(order, np.flatnonzero(np.diff(node[order])) + 1)
 
 
 @dataclass(slots=True)
@@ -62,24 +91,28 @@ class Assessor:
         for block in blocks:
             entries = np.flatnonzero(np.isin(query.row_node[query.entry_row], block.nodes))
             self._expect(_Part.of(query, entries, plans), query, block, expected)
-        return AssessReply(self._best(query), expected, self._fixed(query))
+        return AssessReply(*self._against_table(query, expected))
 
-    def _fixed(self, query: AssessInput) -> FloatArray:
-        """Return, per row, the accuracy of the one merge that is best for all rows of its node."""
-        fixed = np.full(len(query.row_slot), np.nan)
+    def _against_table(
+        self, query: AssessInput, expected: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return, per row, the best reward, the expected, and that of the best fixed merge.
+
+        The last is the one merge that is best for all rows of the node, in hindsight.
+        """
+        best, fixed = np.full((2, len(query.row_slot)), np.nan)
         if self.model.oracle is None:
-            return fixed
+            return best, expected, fixed
         mix, table = self._mixes(query), self.model.oracle.accuracy
-        for node in np.unique(query.row_node).tolist():
-            rows = np.flatnonzero((query.row_node == node) & np.isfinite(mix[:, 0]))
-            if not len(rows):
-                continue
-            # element by element: a matrix product may round differently when a shard has more rows
+        for rows in _by_node(query.row_node, np.isfinite(mix[:, 0])):
             total = np.zeros(len(table))
-            for row in rows.tolist():
-                total += (table * mix[row]).sum(axis=1)
+            for part in np.split(rows, range(_ROWS, len(rows), _ROWS)):
+                reward = table_rewards(table, mix[part])
+                best[part] = reward.max(axis=1)
+                for each in reward:
+                    total += each
             fixed[rows] = (table[int(total.argmax())] * mix[rows]).sum(axis=1)
-        return fixed
+        return best, expected, fixed
 
     def _mixes(self, query: AssessInput) -> FloatArray:
         """Return the mix served in each row, (rows, M), NaN without service."""
@@ -88,16 +121,6 @@ class Assessor:
         total = mix.sum(axis=1, keepdims=True)
         shares: FloatArray = np.divide(mix, total, out=np.full_like(mix, np.nan), where=total > 0)
         return shares
-
-    def _best(self, query: AssessInput) -> FloatArray:
-        best = np.full(len(query.row_slot), np.nan)
-        if self.model.oracle is None:
-            return best
-        mix, table = self._mixes(query), self.model.oracle.accuracy
-        for row in np.flatnonzero(np.isfinite(mix[:, 0])).tolist():
-            # not one matrix product: its rounding may depend on how many rows a shard has
-            best[row] = (table * mix[row]).sum(axis=1).max()
-        return best
 
     def _expect(self, part: _Part, query: AssessInput, block: Block, expected: FloatArray) -> None:
         known = np.array([block.scorer.knows(plan) for plan in part.plan], np.bool_)

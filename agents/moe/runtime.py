@@ -12,6 +12,7 @@ import torch
 from agents.moe.cards import GATES, resolve
 from agents.moe.checkpoint import Checkpoint, load
 from agents.moe.context import context
+from agents.moe.many import ManyMerges
 from agents.moe.scoring import (
     MergedScorer,
     chunks,
@@ -64,6 +65,7 @@ class Runtime:
         self._labels = torch.tensor(tables.labels).long()
         self._pool: IntArray = np.arange(len(self._labels), dtype=np.int64)
         self._scorer = MergedScorer(self._model, self._inputs)
+        self._many = ManyMerges(self._scorer)
         self._merge = lru_cache(maxsize=_MERGES_KEPT)(self._scorer.merge)
 
     @classmethod
@@ -90,8 +92,7 @@ class Runtime:
         Raises:
             ShapeError: There are not E weights, or an id is not in the pool.
         """
-        if len(inputs) and not 0 <= int(inputs.min()) <= int(inputs.max()) < len(self._labels):
-            raise ShapeError(f"input ids: expected 0..{len(self._labels) - 1}")
+        self._check_inputs(inputs)
         merged = self._merge(tuple(map(float, weights)))
         rows = torch.from_numpy(np.ascontiguousarray(inputs, np.int64))
         parts = [
@@ -100,6 +101,38 @@ class Runtime:
         if not parts:
             return np.zeros(0, np.bool_), np.zeros(0)
         return judge(torch.cat([a for a, _ in parts]), torch.cat([b for _, b in parts]))
+
+    def _check_inputs(self, inputs: IntArray) -> None:
+        if len(inputs) and not 0 <= int(inputs.min()) <= int(inputs.max()) < len(self._labels):
+            raise ShapeError(f"input ids: expected 0..{len(self._labels) - 1}")
+
+    def score_plans(
+        self, weights: Sequence[Sequence[float]], inputs: IntArray, counts: Sequence[int]
+    ) -> BoolArray:
+        """Answer requests of many merges in one tensor program.
+
+        Args:
+            weights: Points on the simplex, (G, E).
+            inputs: Global input ids, sorted by plan, (R,). Answers depend on who is asked together
+                in the last bits only.
+            counts: Requests per plan, (G,).
+
+        Returns:
+            Correct, (R,), in the order given.
+
+        Raises:
+            ShapeError: There are not E weights, an id is not in the pool, or counts do not fit.
+        """
+        self._check_inputs(inputs)
+        if len(counts) != len(weights) or sum(counts) != len(inputs):
+            raise ShapeError(
+                f"{len(weights)} plans with {len(counts)} counts of {sum(counts)} requests, "
+                f"found {len(inputs)}"
+            )
+        if not len(inputs):
+            return np.zeros(0, np.bool_)
+        merges = torch.from_numpy(np.asarray(weights, np.float32))
+        return self._many.correct(merges, inputs, counts, self._labels)
 
     def profile(self, plan: Plan) -> PlanProfile:
         """Score a plan once over the whole service pool, in pool order, in blocks of 64.
@@ -177,10 +210,8 @@ class Runtime:
         if not 0 <= task < len(sizes):
             raise InputError(f"task: expected 0..{len(sizes) - 1}, found {task}")
         start = sum(sizes[:task])
-        merged = self._merge(tuple(map(float, weights)))
-        return float(
-            self._scorer.correct(merged, self._labels, range(start, start + sizes[task])).mean()
-        )
+        inputs = self._pool[start : start + sizes[task]]
+        return float(self.score_plans([weights], inputs, [len(inputs)]).mean())
 
 
 def _vertex(expert: int, experts: int) -> tuple[float, ...]:

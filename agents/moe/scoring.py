@@ -81,17 +81,19 @@ class MergedScorer:
 
     def __init__(self, model: Encoder, inputs: Tensor) -> None:
         self.model, self.size = model.eval(), len(inputs)
-        self._blocks = model.layers()
-        self._head = _Head.of(self._blocks[-1])
+        self.blocks = model.layers()
+        self._head = _Head.of(self.blocks[-1])
         mask = model.mask(inputs)
-        self._blocked = None if mask is None else ~mask[:, 0]  # (P, 1, T)
+        self.blocked = None if mask is None else ~mask[:, 0]  # (P, 1, T)
         with torch.inference_mode():
             before = [self._before(inputs[piece]) for piece in chunks(self.size)]
-            self._before_experts = torch.cat(before)  # (P, T, D)
+            self.before_experts = torch.cat(before)  # (P, T, D)
+            # what enters the first experts depends on no plan either
+            self.normed = torch.cat([self.blocks[0].norm2(piece) for piece in before])
 
     def _before(self, inputs: Tensor) -> Tensor:
         """Return what enters the first block's experts and does not depend on the plan."""
-        return self._blocks[0].attend(self.model.start(inputs), self.model.mask(inputs))
+        return self.blocks[0].attend(self.model.start(inputs), self.model.mask(inputs))
 
     def merge(self, weights: Sequence[float]) -> tuple[Ffn, ...]:
         """Merge every layer's experts once.
@@ -105,25 +107,29 @@ class MergedScorer:
             )
         w = torch.tensor(weights, dtype=torch.float32)
         with torch.inference_mode():
-            return tuple(block.moe.merged(w) for block in self._blocks)
+            return tuple(block.moe.merged(w) for block in self.blocks)
 
     def logits(self, merged: Sequence[Ffn], rows: Tensor | slice) -> Tensor:
         """Answer rows of the pool with premerged experts, (B, C)."""
         with torch.inference_mode():
-            x = self._before_experts[rows]
-            blocked = None if self._blocked is None else self._blocked[rows]
-            first = self._blocks[0]
-            x = x + apply_ffn(first.norm2(x), merged[0])
-            for block, ffn in zip(self._blocks[1:-1], merged[1:-1], strict=True):
+            x = self.before_experts[rows]
+            blocked = None if self.blocked is None else self.blocked[rows]
+            x = x + apply_ffn(self.normed[rows], merged[0])
+            for block, ffn in zip(self.blocks[1:-1], merged[1:-1], strict=True):
                 x = block.attend(x, None if blocked is None else ~blocked[:, None])
                 x = x + apply_ffn(block.norm2(x), ffn)
             return self.model.answer(self._finish(x, blocked, merged[-1]))
 
     def _finish(self, x: Tensor, blocked: Tensor | None, ffn: Ffn) -> Tensor:
         """Run the last block for the CLS row alone, (B, D)."""
-        last = self._blocks[-1]
+        row = self.attend_last(x, blocked)
+        return row + apply_ffn(self.blocks[-1].norm2(row), ffn)
+
+    def attend_last(self, x: Tensor, blocked: Tensor | None) -> Tensor:
+        """Run the last block's attention for the CLS row alone, (B, T, D) to (B, D)."""
+        last = self.blocks[-1]
         row: Tensor = x[:, 0] + last.out(self._head.attend(last.norm1(x), blocked))
-        return row + apply_ffn(last.norm2(row), ffn)
+        return row
 
     def correct(self, merged: Sequence[Ffn], labels: Tensor, within: range) -> BoolArray:
         """Tell which inputs of a stretch of the pool a merge answers right, in fixed pieces."""

@@ -54,7 +54,8 @@ class Observations:
 class Surprise:
     """What a model expected of observations before it learned them.
 
-    With pooled feedback both are those of the slot as a whole, repeated.
+    Of clusters that an observation says nothing of they may be 0. With pooled feedback both are
+    those of the slot as a whole, repeated.
     """
 
     mean: FloatArray  # (r, V)

@@ -42,10 +42,10 @@ class GradientNets(Nets):
         """Count the parameters of one network, p."""
         return self.cuts[-1]
 
-    def _bend(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def _bend(self, z: Tensor, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the hidden units and their derivative."""
         if self.tanh:
-            return super()._bend(z)
+            return super()._bend(z, room)
         return torch.relu(z), (z > 0.0).to(z.dtype)
 
     def _parts(self, row: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

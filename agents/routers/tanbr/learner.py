@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
+import torch
 
 from agents.routers.model import Observations, Surprise, Work, slot_noise
 from agents.routers.snapshots import below, flat
@@ -18,6 +19,8 @@ from agents.routers.tanbr.heads import Heads, PooledHeads, score
 from agents.routers.tanbr.memory import Memory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from sim.arrays import AnyArray, FloatArray, IntArray
@@ -140,6 +143,16 @@ class RidgeBounds:
         return score(phi, _of(self._theta, rows), _of(self._inverse, rows))
 
 
+def rounds(rows: IntArray) -> Iterator[IntArray]:
+    """Yield the places of the first entries of all nodes, then of the second ones, and so on."""
+    seen: dict[int, int] = {}
+    turn = np.zeros(len(rows), np.int64)
+    for place, row in enumerate(rows.tolist()):
+        turn[place] = seen[row] = seen.get(row, -1) + 1
+    for each in range(int(turn.max(initial=-1)) + 1):
+        yield np.flatnonzero(turn == each)
+
+
 def _of(values: Tensor, rows: IntArray | None) -> Tensor:
     return values if rows is None else values[rows.tolist()]
 
@@ -208,13 +221,20 @@ class Learner:
         return RidgeBounds(self.basis, *self.heads.combine(mix))
 
     def observe(self, seen: Observations) -> Surprise:
-        """Learn observations one after the other; return what the heads had expected of each."""
-        phi = self.basis.embed(seen.point[:, None, :], seen.row)
+        """Learn observations one after the other; return what the heads had expected of each.
+
+        Nodes are apart from each other, so the first observations of all of them are learned
+        together, then the second ones, and so on.
+        """
+        phi = self.basis.embed(seen.point[:, None, :], seen.row)[:, 0]
+        weight = np.stack([self.precision(count) for count in seen.count])
         mean, variance = np.empty_like(seen.reward), np.empty_like(seen.reward)
+        for at in rounds(seen.row):
+            mean[at], variance[at] = self.heads.observe_all(
+                seen.row[at], phi[torch.from_numpy(at)], seen.reward[at], weight[at]
+            )
         for i, row in enumerate(seen.row.tolist()):
-            weight = self.precision(seen.count[i])
-            self.memory.add(row, seen.point[i], seen.reward[i], weight, int(seen.decided[i]))
-            mean[i], variance[i] = self.heads.observe(row, phi[i, 0], seen.reward[i], weight)
+            self.memory.add(row, seen.point[i], seen.reward[i], weight[i], int(seen.decided[i]))
             self.fresh[row] += 1
             self.since[row] += self.since[row] >= 0
         return Surprise(mean, variance)

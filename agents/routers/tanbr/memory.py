@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +10,27 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from sim.arrays import AnyArray, FloatArray, IntArray
+
+
+class Deck(NamedTuple):
+    """Records of n' nodes in float32, to draw from: node after node, each with as many places."""
+
+    x: Tensor  # (n' * L, K)
+    y: Tensor  # (n' * L, V)
+    w: Tensor  # (n' * L, V), scaled precisions
+    first: Tensor  # (n', 1), place of each node's first record
+
+    def take(self, picks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return records: x (..., n', B, K), y and w (..., n', B, V).
+
+        Args:
+            picks: Places in the nodes' rings, (..., n', B).
+        """
+        places = (picks + self.first).flatten()
+        x, y, w = (
+            part.index_select(0, places).view(*picks.shape, -1) for part in (self.x, self.y, self.w)
+        )
+        return x, y, w
 
 
 class Memory:
@@ -105,21 +126,18 @@ class Memory:
         """Return the mean precision of a record, summed over clusters, per node of `rows`."""
         return np.array([self.w[r, : self.size[r]].sum() / self.size[r] for r in rows.tolist()])
 
-    def take(
-        self, rows: IntArray, picks: IntArray, scale: FloatArray
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return records as float32: x (..., n', B, K), y and scaled precisions (..., n', B, V).
+    def deck(self, rows: IntArray, scale: FloatArray) -> Deck:
+        """Return the records of some nodes to draw from.
 
         Args:
             rows: Nodes, (n',).
-            picks: Places in their rings, (..., n', B).
             scale: Factor of a node's precisions, (n',).
         """
-        node = rows[:, None]
-        weight = self.w[node, picks] * scale[:, None, None]
-        parts = (self.x[node, picks], self.y[node, picks], weight)
-        x, y, w = (torch.from_numpy(part.astype(np.float32)) for part in parts)
-        return x, y, w
+        most = int(self.size[rows].max())
+        weight = self.w[rows, :most] * scale[:, None, None]
+        parts = (self.x[rows, :most], self.y[rows, :most], weight)
+        x, y, w = (torch.from_numpy(part.astype(np.float32)).flatten(0, 1) for part in parts)
+        return Deck(x, y, w, torch.arange(len(rows)).unsqueeze(1) * most)
 
     def nbytes(self, row: int) -> int:
         """Count the bytes of the records of one node."""

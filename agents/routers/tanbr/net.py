@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,24 @@ if TYPE_CHECKING:
 
 _DECAY, _DECAY_SQUARED, _TINY = 0.9, 0.999, 1e-8  # Adam
 _CHUNK = 10  # gradient steps whose records are fetched at once
+_ONE = torch.ones(())
 _PULL = 1e-2  # strength of the pull to the start, over the number of records
+
+
+class Room(NamedTuple):
+    """Where the large results of a gradient step go.
+
+    Memory that is asked for anew in every step costs as much as the arithmetic (measured).
+    """
+
+    hidden: Tensor  # (n, batch, m) each
+    bent: Tensor
+    back: Tensor
+
+    @classmethod
+    def of(cls, nodes: int, batch: int, width: int) -> Room:
+        """Return unset memory."""
+        return cls(*(torch.empty(nodes, batch, width) for _ in range(3)))
 
 
 class Nets:
@@ -137,34 +154,42 @@ class Nets:
         state = [getattr(self, name)[at] for name in self._NAMES]
         records = memory.size[rows]
         draws = [rngs[r].integers(0, memory.size[r], (steps, self.batch)) for r in rows.tolist()]
-        picks = np.stack(draws, axis=1)  # (steps, n', batch)
+        picks = torch.from_numpy(np.stack(draws, axis=1))  # (steps, n', batch)
         scale = (1 if self.pooled else self.clusters) / memory.precision(rows) / self.batch
         pull = torch.from_numpy((_PULL / records).astype(np.float32)).unsqueeze(1)
         rates = self._rates(self.steps[rows], steps)
+        deck, room = memory.deck(rows, scale), Room.of(len(rows), self.batch, self.width)
         for step in range(steps):
             if step % _CHUNK == 0:
-                chunk = memory.take(rows, picks[step : step + _CHUNK], scale)
-            gradient = self._gradient(state[0], *(part[step % _CHUNK] for part in chunk))
+                chunk = deck.take(picks[step : step + _CHUNK])
+            x, y, w = (part[step % _CHUNK] for part in chunk)
+            gradient = self._gradient(state[0], x, y, w, room)
             gradient += pull * (state[0] - state[1])
             self._adam(state, gradient, rates[0][step], rates[1][step])
         self.steps[rows] += steps
         for name, value in zip(self._NAMES, state, strict=True):
             getattr(self, name)[at] = value
 
-    def _bend(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the hidden units and their derivative."""
-        hidden = torch.tanh(z)
-        return hidden, 1.0 - hidden * hidden
+    def _bend(self, z: Tensor, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the hidden units and their derivative; with room, in `z` and in there."""
+        hidden = torch.tanh(z) if room is None else z.tanh_()
+        bent = torch.mul(hidden, hidden, out=room)
+        return hidden, torch.sub(_ONE, bent, out=bent)
 
-    def _gradient(self, flat: Tensor, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    def _gradient(
+        self, flat: Tensor, x: Tensor, y: Tensor, w: Tensor, room: Room | None = None
+    ) -> Tensor:
         """Return the gradient of sum_v w_v (f_v - y_v)^2 / 2, or of the same of the mix, (n, p)."""
+        if room is None:
+            room = Room.of(len(flat), x.shape[1], self.width)
         w1, b1, w2, b2 = self._views(flat)
-        hidden, bent = self._bend(torch.baddbmm(b1, x, w1.transpose(1, 2)))
+        z = torch.baddbmm(b1, x, w1.transpose(1, 2), out=room.hidden)
+        hidden, bent = self._bend(z, room.bent)
         error = (torch.baddbmm(b2, hidden, w2.transpose(1, 2)) - y).mul_(w)  # (n, batch, V)
         if self.pooled:  # w is weight times share, so that this is share weight (share f - y)
             total = w.sum(dim=2, keepdim=True).clamp_(min=_TINY)
             error = error.sum(dim=2, keepdim=True) * w / total
-        back = torch.bmm(error, w2).mul_(bent)  # (n, batch, m)
+        back = torch.bmm(error, w2, out=room.back).mul_(bent)  # (n, batch, m)
         parts = [
             torch.bmm(back.transpose(1, 2), x),
             back.sum(1),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agents.hosting.blocks import make_specs
-from agents.hosting.regret import CHEAP, sample_uniform
+from agents.hosting.regret import CHEAP, sample_uniform, table_rewards
 from agents.hosting.shard import Shard
 from sim.config import PolicySpec
 from sim.plans import Merged, Plan, Single, TopK, merge_weights, uniform
@@ -157,3 +157,15 @@ def test_of_a_limited_plan_the_realised_rate_is_expected() -> None:
     first, second = reply.correct[:30].mean(), reply.correct[30:].mean()
     assert got[0, 2][1] == pytest.approx(first)
     assert got[1, 2][1] == pytest.approx((first + second) / 2)
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3, 5, 8, 13])
+def test_rewards_of_the_table_are_its_products_with_the_mix_row_by_row(tasks: int) -> None:
+    rng = np.random.default_rng(tasks)
+    table, mix = rng.random((40, tasks)), rng.dirichlet(np.ones(tasks), 70)
+    got = table_rewards(table, mix)
+    np.testing.assert_allclose(got, mix @ table.T, rtol=1e-13)
+    for row in (0, 31, 69):  # bit by bit, whoever else is there
+        assert got[row].tolist() == table_rewards(table, mix[row : row + 1])[0].tolist()
+    if tasks == 8:  # as numpy sums a row of eight
+        assert got.tolist() == [(table * each).sum(axis=1).tolist() for each in mix]

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from agents.hosting.scoring import BlockScorer, PoolScores
-from sim.arrays import BoolArray, IntArray
+from agents.hosting.model import Weights
+from agents.hosting.scoring import Asked, BlockScorer, PoolScores
+from sim.arrays import BoolArray, FloatArray, IntArray
 from sim.plans import Merged, Plan, Single, TopK, merge_weights, uniform
 from sim.ports import NewPlan
 from tests.agents.hosting.tiny import E, M, P, TinyModel, ints
 
-W = Merged((0.4, 0.3, 0.2, 0.1))
+W, V = Merged((0.4, 0.3, 0.2, 0.1)), Merged((0.1, 0.2, 0.3, 0.4))
 
 
 @pytest.fixture
@@ -26,8 +31,12 @@ def new(plan: Plan, decided: int = 3) -> NewPlan:
     return NewPlan(1, 0, decided, plan)
 
 
-def ask(scorer: BlockScorer, plan: NewPlan, inputs: IntArray) -> BoolArray:
-    return scorer.score(plan, inputs, np.zeros(len(inputs), np.int64))
+def ask(scorer: BlockScorer, plan: NewPlan, inputs: IntArray) -> FloatArray:
+    return scorer.score([asked(plan.plan, inputs, plan.decided)])[0]
+
+
+def asked(plan: Plan, inputs: IntArray, decided: int = 3) -> Asked:
+    return Asked(new(plan, decided), inputs, np.zeros(len(inputs), np.int64))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +61,78 @@ def test_other_merges_are_scored_as_they_come(scorer: BlockScorer, model: TinyMo
     assert model.calls == [("score_merged", (W.weights, [5, 70]))]
     assert got.tolist() == TinyModel(moody=True).score_merged(W.weights, ints([5, 70]))[0].tolist()
     assert not scorer.knows(W)
+
+
+def test_a_merge_answers_each_input_once_while_it_is_in_force(
+    scorer: BlockScorer, model: TinyModel
+) -> None:
+    first = scorer.score([asked(W, ints([9, 5])), asked(V, ints([5])), asked(W, ints([7, 9]))])
+    then = scorer.score([asked(W, ints([5, 5, 8]))])
+    scorer.score([asked(V, ints([5]))])
+    scorer.score([asked(W, ints([8]))])  # out of force for a slot: forgotten
+    said = [(weights, inputs) for _, (weights, inputs) in model.calls]
+    assert said == [
+        (W.weights, [5, 7, 9]), (V.weights, [5]), (W.weights, [8]), (V.weights, [5]),
+        (W.weights, [8]),
+    ]  # fmt: skip
+    right = TinyModel(moody=True).score_merged(W.weights, ints([5, 7, 9]))[0].astype(float)
+    assert first[0].tolist() == [right[2], right[0]]
+    assert first[2].tolist() == [right[1], right[2]]
+    assert then[0][:2].tolist() == [right[0]] * 2
+
+
+MERGES = [Merged(tuple(row)) for row in np.random.default_rng(2).dirichlet(np.ones(E), 4).tolist()]
+PLANS: list[Plan] = [*MERGES, TopK(2), Single(1)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(
+                st.integers(0, len(PLANS) - 1), st.lists(st.integers(0, 9), min_size=1, max_size=6)
+            ),
+            max_size=5,
+        ),
+        max_size=6,
+    )
+)
+def test_a_block_is_scored_as_if_every_request_were_asked_alone(
+    boundaries: list[list[tuple[int, list[int]]]],
+) -> None:
+    model, twin = TinyModel(), TinyModel()
+    scorer = BlockScorer(model, PoolScores(model))
+    for groups in boundaries:
+        found = scorer.score([asked(PLANS[plan], ints(inputs)) for plan, inputs in groups])
+        for (plan, inputs), right in zip(groups, found, strict=True):
+            weights = merge_weights(PLANS[plan], E)
+            whole = (
+                twin.profile(PLANS[plan]).correct
+                if weights is None
+                else twin.score_merged(weights, np.arange(P))[0]
+            )
+            assert right.tolist() == whole[inputs].tolist()
+
+
+class Together(TinyModel):
+    """The tiny model that answers many merges at once."""
+
+    def score_plans(
+        self, weights: Sequence[Weights], inputs: IntArray, counts: Sequence[int]
+    ) -> BoolArray:
+        self.calls.append(("score_plans", (list(weights), inputs.tolist(), list(counts))))
+        near = 1.0 - np.abs(self.wants[inputs] - np.repeat(weights, counts, axis=0)).sum(1) / 2.0
+        right: BoolArray = near > 0.5
+        return right
+
+
+def test_a_model_that_can_answers_all_merges_of_a_block_in_one_call() -> None:
+    model, twin = Together(), TinyModel()
+    scorer = BlockScorer(model, PoolScores(model))
+    found = scorer.score([asked(W, ints([9, 5])), asked(V, ints([5, 6])), asked(W, ints([7]))])
+    assert model.calls == [("score_plans", ([W.weights, V.weights], [5, 7, 9, 5, 6], [3, 2]))]
+    for right, plan, inputs in zip(found, (W, V, W), ([9, 5], [5, 6], [7]), strict=True):
+        assert right.tolist() == twin.score_merged(plan.weights, ints(inputs))[0].tolist()
 
 
 def test_a_merge_that_recurs_is_looked_up_once_it_has_paid_for_the_pool(
@@ -91,7 +172,7 @@ def test_a_limited_plan_has_the_accuracy_that_its_batches_had(
     rng, right, asked = np.random.default_rng(5), np.zeros(M), np.zeros(M)
     for _ in range(3):
         inputs, batch = rng.integers(0, 50, 30), np.sort(rng.integers(0, 6, 30))  # tasks 0 and 1
-        found = scorer.score(new(plan), inputs, batch)
+        found = scorer.score([Asked(new(plan), inputs, batch)])[0]
         for item, hit in zip(inputs.tolist(), found.tolist(), strict=True):
             right[model.task_of[item]] += hit
             asked[model.task_of[item]] += 1

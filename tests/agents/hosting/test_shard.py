@@ -76,7 +76,7 @@ def test_the_moody_model_shows_a_wrong_grouping() -> None:
     assert whole.tolist() != np.concatenate(halves).tolist()
 
 
-def test_requests_are_scored_per_node_and_plan_in_the_order_served(
+def test_requests_are_scored_by_plan_all_nodes_of_a_block_together(
     make: Callable[..., Shard],
 ) -> None:
     model = TinyModel(moody=True)
@@ -87,10 +87,9 @@ def test_requests_are_scored_per_node_and_plan_in_the_order_served(
     ]  # fmt: skip
     reply = shard.step(step_of(1, plans=plans, served=served_of(rows)))
     twin = TinyModel(moody=True)
-    node_0 = twin.score_merged(W.weights, ints([8, 6]))[0].tolist()
-    node_1 = twin.score_merged(W.weights, ints([9]))[0].tolist()
+    six, eight, nine = twin.score_merged(W.weights, ints([6, 8, 9]))[0].tolist()
     gated = twin.profile(TopK(2)).correct[[7]].tolist()
-    assert reply.correct.tolist() == [node_1[0], node_0[0], gated[0], node_0[1]]
+    assert reply.correct.tolist() == [nine, eight, gated[0], six]
 
 
 def test_a_router_hears_what_is_due_and_sees_what_was_served(make: Callable[..., Shard]) -> None:

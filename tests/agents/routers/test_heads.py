@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.routers.tanbr.heads import Heads, score
+from agents.routers.tanbr.heads import Heads, PooledHeads, score
 
 N, V, D = 2, 3, 12
 
@@ -104,3 +104,38 @@ def test_read_only_feedback_is_no_obstacle():
     reward = np.ones(V)
     reward.flags.writeable = False
     Heads((1, V, D), 1.0).observe(0, torch.ones(D, dtype=torch.float64), reward, np.ones(V))
+
+
+@pytest.mark.parametrize("kind", [Heads, PooledHeads])
+def test_nodes_learn_together_what_each_learns_alone(kind):
+    """The slow twin is one observation at a time; a node's bits do not depend on the company."""
+    rng, nodes = np.random.default_rng(4), 5
+    together, one_by_one, few = (kind((nodes, V, D), 0.5) for _ in range(3))
+    for _ in range(40):
+        phi, y, w = observations(nodes, seed=int(rng.integers(1 << 30)))
+        w[w.sum(axis=1) == 0.0, 1] = 1.0
+        y = np.repeat(y[:, :1], V, axis=1) if kind is PooledHeads else y
+        rows, points = rng.permutation(nodes)[: rng.integers(1, nodes + 1)], torch.tensor(phi)
+        mean, variance = together.observe_all(rows, points[rows], y[rows], w[rows])
+        for i, row in enumerate(rows.tolist()):
+            expected = one_by_one.observe(row, points[row], y[row], w[row])
+            told = w[row] > 0.0
+            np.testing.assert_allclose(mean[i][told], expected[0][told], atol=1e-12)
+            np.testing.assert_allclose(variance[i][told], expected[1][told], atol=1e-12)
+            few.observe_all(rows[i : i + 1], points[row : row + 1], y[[row]], w[[row]])
+    for name in ("inverse", "moment", "theta"):
+        ours, twin = getattr(together, name), getattr(one_by_one, name)
+        np.testing.assert_allclose(ours.numpy(), twin.numpy(), atol=1e-11)
+        assert torch.equal(ours, getattr(few, name))
+
+
+def test_heads_that_learn_nothing_keep_their_bits():
+    heads, before = Heads((3, V, D), 0.5), Heads((3, V, D), 0.5)
+    weight = np.zeros((2, V))
+    weight[1, 2] = 4.0
+    told = heads.observe_all(
+        np.array([2, 0]), torch.ones(2, D, dtype=torch.float64), np.ones((2, V)), weight
+    )
+    changed = (heads.inverse != before.inverse).flatten(2).any(2).nonzero().tolist()
+    assert changed == [[0, 2]]
+    assert (told[1] > 0.0).tolist() == (weight > 0.0).tolist()

@@ -9,7 +9,7 @@ import torch
 from agents.conformance import example_setup
 from agents.routers.model import Observations
 from agents.routers.tanbr.fourier import Fourier, FourierModel
-from agents.routers.tanbr.learner import Learner, RidgeParams
+from agents.routers.tanbr.learner import Learner, RidgeParams, rounds
 from agents.routers.tanbr.net import Nets
 
 N, K, M, V = 2, 4, 16, 3
@@ -230,3 +230,11 @@ def test_random_features_of_chosen_nodes():
     made, points = model("rff"), np.random.default_rng(1).dirichlet(np.ones(K), (N, 5))
     some = made.basis.embed(points[[1, 0, 1]], np.array([1, 0, 1])).numpy()
     np.testing.assert_allclose(some, made.basis.embed(points).numpy()[[1, 0, 1]], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [([], []), ([2, 0, 2, 2, 1, 0], [[0, 1, 4], [2, 5], [3]]), ([4, 4], [[0], [1]])],
+)
+def test_rounds_take_every_node_once_in_its_own_order(rows, wanted):
+    assert [places.tolist() for places in rounds(np.array(rows, int))] == wanted

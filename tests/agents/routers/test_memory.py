@@ -4,6 +4,7 @@ from collections import deque
 
 import numpy as np
 import pytest
+import torch
 
 from agents.routers.tanbr.memory import Memory
 
@@ -54,7 +55,7 @@ def test_precision_and_take():
         memory.add(1, *record(i))
     scale = 1.0 / memory.precision(np.array([1]))
     assert scale.tolist() == [1.0 / 3.0]  # (1 + 3 + 5) / 3
-    x, y, w = memory.take(np.array([1]), np.array([[2, 0]]), scale)
+    x, y, w = memory.deck(np.array([1]), scale).take(torch.tensor([[2, 0]]))
     assert x[0, :, 0].tolist() == [2.0, 0.0]
     assert y[0, :, 0].tolist() == [-2.0, 0.0]
     np.testing.assert_allclose(w[0, :, 0].numpy(), [2.5 / 3, 0.5 / 3], rtol=1e-6)
@@ -62,3 +63,18 @@ def test_precision_and_take():
 
 def test_an_empty_node_has_no_oldest():
     assert Memory((1, K, V), 16).oldest(0) == -1
+
+
+def test_a_deck_deals_the_records_of_every_node():
+    memory, rng = Memory((4, K, V), 16), np.random.default_rng(1)
+    for row, size in enumerate((5, 0, 20, 3)):  # node 2 has gone round its ring
+        for _ in range(size):
+            memory.add(row, rng.random(K), rng.random(V), rng.random(V), 0)
+    rows, scale = np.array([3, 0, 2]), np.array([0.5, 2.0, 3.0])
+    picks = np.stack([rng.integers(0, memory.size[r], (6, 4)) for r in rows], axis=1)
+    dealt = memory.deck(rows, scale).take(torch.from_numpy(picks))
+    for step, node, draw in np.ndindex(6, 3, 4):
+        at = rows[node], picks[step, node, draw]
+        wanted = memory.x[at], memory.y[at], memory.w[at] * scale[node]
+        for part, want in zip(dealt, wanted, strict=True):
+            assert part[step, node, draw].tolist() == want.astype(np.float32).tolist()
