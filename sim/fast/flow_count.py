@@ -100,7 +100,7 @@ def _goes_back(done: AnyArray, sent_s: float, back_s: float) -> bool:
         if after_s < before_s:
             wrong = True
         elif after_s > before_s:
-            before_s = after_s
+            before_s = float(after_s)
     return wrong
 
 
