@@ -147,6 +147,8 @@ def _attempt(job: TrialJob, folder: RunFolder) -> Status:
         raise
     except SimError as error:
         return Status(FAILED, stage=stage, message=f"{type(error).__name__}: {error}")
+    except MemoryError as error:
+        return Status(FAILED, stage="memory", message=f"MemoryError in {stage}: {error}")
     except (
         Exception
     ) as error:  # a bug in a plug-in or in moedge: keep the grid alive, and the traceback
