@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -29,6 +30,11 @@ def misbehave(item: str) -> Any:
         case "interrupt":
             os.kill(os.getpid(), signal.SIGINT)  # as a terminal sends it to the whole group
             time.sleep(0.01)
+        case "hang":
+            # compiled code: it sees no signal, and here it even holds the interpreter
+            ctypes.PyDLL(None).usleep(60_000_000)
+        case "memory":
+            return len(bytearray(1 << 30) + bytearray(1 << 30))
         case "lambda":
             return lambda: None
         case "threads":
