@@ -108,6 +108,8 @@ def execute(  # noqa: PLR0913
         StorageError: The disk refused; finished trials are intact.
         UnequalWorldsError: Policies met different workloads.
     """
+    if ray_address is None:
+        limits.fit(1)  # refused before anything is written
     with grid.folder.locked():
         if fresh:
             grid.folder.clear()

@@ -126,6 +126,9 @@ class Kill:
         return self.equal and not self.corrupt and not self.left
 
 
+_COMMANDS: list[Command] = []
+
+
 class Command:
     """A command of ours in a scratch folder, with its family of processes."""
 
@@ -140,6 +143,13 @@ class Command:
                 cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.family = Family(self.process.pid, mark)
+        _COMMANDS.append(self)
+
+    def end(self) -> None:
+        """End it if it runs (the campaign was interrupted)."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
 
     def wait(self) -> int:
         """Wait for its end, and follow its family on the way."""
@@ -299,6 +309,15 @@ HEAD = (
 
 
 def main() -> int:
+    """Run the campaign; end what runs when it is interrupted."""
+    try:
+        return campaign()
+    finally:
+        for command in _COMMANDS:
+            command.end()
+
+
+def campaign() -> int:
     """Run the campaign and print its table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
