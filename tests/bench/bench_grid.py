@@ -5,8 +5,9 @@
 *alone*: one process runs the trials one after the other, imports and a first trial behind it; what
 counts is the CPU time of each, files included. *grid*: `moedge compare` from start to exit, summary
 table included. Efficiency is the sum of the trials' CPU times over cores x wall time. On a machine
-that others use, too, wall time is theirs as well: the same sum over the CPU time of the whole grid
-says what the grid itself adds, and the cores that it got are printed beside it.
+that others use, too, wall time is theirs as well. So two more numbers are printed: the same sum
+over the CPU time of the whole grid (what the grid itself adds), and over the cores' wall time less
+the time that our processes, ready to run, had to wait for a core (`/proc/<pid>/schedstat`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.campaign.kills import SCENARIOS
+from tests.campaign.processes import Family
 
 ROOT = Path(__file__).resolve().parents[2]
 _QUEUES = SCENARIOS["queues.yaml"].replace("duration: 150 s", "duration: 1000 s")
@@ -60,6 +62,7 @@ class Found:
     alone_cpu_s: float  # sum over trials
     grid_wall_s: float
     grid_cpu_s: float  # of the command and its workers
+    waited_s: float  # time that they were ready to run, and others had the cores
 
     @property
     def efficiency(self) -> float:
@@ -72,9 +75,9 @@ class Found:
         return self.alone_cpu_s / self.grid_cpu_s
 
     @property
-    def cores(self) -> float:
-        """Cores that the grid really got."""
-        return self.grid_cpu_s / self.grid_wall_s
+    def efficiency_of_ours(self) -> float:
+        """Share of the cores' wall time that others left to us."""
+        return self.alone_cpu_s / (self.jobs * self.grid_wall_s - self.waited_s)
 
 
 def environment() -> dict[str, str]:
@@ -93,17 +96,32 @@ def alone(folder: Path, seeds: int) -> float:
     return float(sum(json.loads(done.stdout)))
 
 
-def grid(folder: Path, seeds: int, jobs: int) -> tuple[float, float]:
-    """Return wall and CPU time of the same trials as one grid."""
+def waited_s(pid: int) -> float:
+    """Return how long the main thread of a process has waited for a core, 0 where nobody says."""
+    try:
+        return float(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
+def grid(folder: Path, seeds: int, jobs: int) -> tuple[float, float, float]:
+    """Return wall, CPU and waiting time of the same trials as one grid."""
     words = ["compare", "job.yaml", "--seeds", f"0:{seeds}", "--jobs", str(jobs), "--out", "grid"]
     before, start_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(
+    log = (folder / "log.txt").open("w", encoding="utf-8")
+    done = subprocess.Popen(
         [sys.executable, "-m", "scenarios", *words],
-        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
+        cwd=folder, env=environment(), stdout=log, stderr=log,
     )  # fmt: skip
+    family, waited = Family(done.pid, ""), dict[int, float]()
+    while done.poll() is None:
+        for each in family.look():
+            waited[each.pid] = max(waited.get(each.pid, 0.0), waited_s(each.pid))
+        time.sleep(0.25)
     wall_s, after = time.perf_counter() - start_s, resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 0, done.stderr
-    return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert done.returncode == 0, (folder / "log.txt").read_text(encoding="utf-8")
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall_s, cpu_s, sum(waited.values())
 
 
 def measure(text: str, trials: int, jobs: int) -> Found:
@@ -113,8 +131,7 @@ def measure(text: str, trials: int, jobs: int) -> Found:
         folder = Path(name)
         (folder / "job.yaml").write_text(text, encoding="utf-8")
         alone_s = alone(folder, seeds)
-        wall_s, cpu_s = grid(folder, seeds, jobs)
-    return Found(seeds * POLICIES, jobs, alone_s, wall_s, cpu_s)
+        return Found(seeds * POLICIES, jobs, alone_s, *grid(folder, seeds, jobs))
 
 
 def main() -> None:
@@ -133,8 +150,9 @@ def main() -> None:
         print(
             f"{name}: {found.trials} trials, {found.alone_cpu_s:.1f} s of CPU alone; grid on "
             f"{found.jobs} cores: {found.grid_wall_s:.1f} s of wall, {found.grid_cpu_s:.1f} s of "
-            f"CPU; efficiency {found.efficiency:.0%} of wall, {found.efficiency_of_cpu:.0%} of "
-            f"CPU; it got {found.cores:.2f} cores",
+            f"CPU; efficiency {found.efficiency:.0%} of wall, {found.efficiency_of_ours:.0%} of "
+            f"the wall that others left (waited {found.waited_s:.1f} s for cores), "
+            f"{found.efficiency_of_cpu:.0%} of CPU",
             flush=True,
         )
 

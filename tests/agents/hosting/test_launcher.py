@@ -99,7 +99,8 @@ from agents.hosting.launcher import run_all
 from tests.agents.hosting import jobs
 if __name__ == "__main__":
     try:
-        run_all(getattr(jobs, sys.argv[2]), [(sys.argv[1], 600.0)] * 3, jobs=2, on_done=lambda *_: None)
+        job, items = getattr(jobs, sys.argv[2]), [(sys.argv[1], 600.0)] * 3
+        run_all(job, items, jobs=2, on_done=lambda *_: None)
     except KeyboardInterrupt:
         sys.exit(130)
 """
