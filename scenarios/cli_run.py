@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,10 +12,8 @@ from scenarios.cli_common import BREACHED, TRIAL_FAILED, emit, guarded, json_onl
 from scenarios.progress import division_words, say, view_for
 
 if TYPE_CHECKING:
-    from agents.hosting.limits import Limits
     from scenarios.experiment import Outcome
     from scenarios.planning import Grid
-    from sim.units import Dimension
 
 Settings = Annotated[
     list[str] | None,
@@ -144,7 +141,7 @@ def compare(  # noqa: PLR0913, PLR0917
 ) -> None:
     """Run policies x seeds x axis values on all cores and compare; repeating it resumes."""
     from scenarios.experiment import execute
-    from scenarios.planning import Order, parse_seeds, plan
+    from scenarios.planning import Order, limits_of, parse_seeds, plan
 
     with guarded(resumes=True), json_only(as_json):
         limits = limits_of(timeout, memory)
@@ -199,30 +196,6 @@ def check_baseline(grid: Grid, baseline: str | None) -> None:
 
     if baseline is not None and baseline not in grid.policies:
         raise UnknownName("baseline", baseline, grid.policies)
-
-
-def limits_of(timeout: str | None, memory: str | None) -> Limits:
-    """Read what one trial may take.
-
-    Raises:
-        InputError: Not a time, or not a size, above 0.
-    """
-    from agents.hosting.limits import Limits
-    from sim.errors import InputError
-    from sim.units import BYTES, TIME, parse
-
-    def read(flag: str, text: str | None, dimension: Dimension) -> float | None:
-        if text is None:
-            return None
-        try:
-            value = parse(text, dimension)
-        except InputError as error:
-            raise InputError(f"{flag}: {error}") from None
-        if not 0 < value < math.inf:
-            raise InputError(f"{flag}: expected more than 0 and an end, found {text!r}")
-        return value
-
-    return Limits(read("--timeout", timeout, TIME), read("--memory", memory, BYTES))
 
 
 def show_plan(grid: Grid, *, fresh: bool, retry_failed: bool) -> dict[str, Any]:
