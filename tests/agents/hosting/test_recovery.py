@@ -13,15 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.hosting.blocks import make_specs
+from agents.caches import CACHES
+from agents.dispatchers import DISPATCHERS
+from agents.hosting.blocks import make_specs, shard_of
 from agents.hosting.inline import Answer, InlineExecutor, InlineHandle
 from agents.hosting.model import LoadModel
 from agents.hosting.recovery import MOST, DurableExecutor, Recovery, Unsaved
 from agents.routers import ROUTERS
 from sim.config import ClusterSpec, PolicySpec
 from sim.errors import HostDied, HostError
+from sim.parts import Parts
 from sim.ports import BlockSetup, Calibration, HostSpec, Oracle
 from sim.registry import Registry
+from sim.simulation import simulate
 from tests.agents.hosting.tiny import (
     SHIPPED,
     TINY_ROUTERS,
@@ -36,6 +40,8 @@ from tests.agents.hosting.tiny import (
     step_of,
     tiny_world,
 )
+from tests.campaign.draws import draw
+from tests.sim import minds
 
 OWN_ROUTERS = Registry(
     "router",
@@ -70,24 +76,25 @@ class Locked(Listener):
 class Plague:
     """Says which calls, counted over all hosts, a process does not survive.
 
-    Odd ones are done before it dies, so that only the answer is lost. Slots strike once, at their
-    first step.
+    Odd ones are done before it dies, so that only the answer is lost. Slots strike every host once,
+    at its first step of the slot.
     """
 
     deaths: frozenset[int] = frozenset()
-    slots: set[int] = field(default_factory=set)
+    slots: Sequence[int] = ()
+    struck: set[tuple[int, int]] = field(default_factory=set)
     calls: int = 0
     methods: list[str] = field(default_factory=list)
 
-    def strikes(self, method: str, args: tuple[Any, ...]) -> int | None:
+    def strikes(self, shard: int, method: str, args: tuple[Any, ...]) -> int | None:
         self.calls += 1
         self.methods.append(method)
         if self.calls - 1 in self.deaths:
             return self.calls - 1
-        slot = args[0].slot if method == "step" else None
-        if slot not in self.slots:
+        slot = args[0].slot if method == "step" else -1
+        if slot not in self.slots or (shard, slot) in self.struck:
             return None
-        self.slots.remove(slot)
+        self.struck.add((shard, slot))
         return slot // 2
 
 
@@ -98,7 +105,7 @@ class MortalHandle:
     def call(self, method: str, *args: Any) -> Answer:
         if self._dead:
             return self._death(method)
-        number = self._plague.strikes(method, args)
+        number = self._plague.strikes(self._shard, method, args)
         if number is None:
             return self._handle.call(method, *args)
         self._dead = True
@@ -144,7 +151,7 @@ def durable(
     load: LoadModel = load_tiny,
 ) -> tuple[DurableExecutor, MortalExecutor, list[Any]]:
     told: list[Any] = []
-    mortal = MortalExecutor(Plague(frozenset(deaths), set(slots)), load, routers)
+    mortal = MortalExecutor(Plague(frozenset(deaths), slots), load, routers)
     return DurableExecutor(mortal, told.append, every=every), mortal, told
 
 
@@ -241,6 +248,33 @@ def test_errors_of_the_host_itself_are_not_recovered_from() -> None:
     with pytest.raises(HostError, match="shard 0, step of slot 7: ZeroDivisionError"):
         handle.call("step", step_of(7)).result()
     assert (mortal.started, told) == (1, [])
+
+
+# --- whole simulations ---------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10_000), st.integers(1, MOST))
+@settings(max_examples=6, deadline=None)
+def test_a_simulation_whose_hosts_die_at_every_slot_has_the_undisturbed_digest(
+    seed: int, every: int
+) -> None:
+    """Worlds with crashes of nodes, late feedback, swaps and stalls: each host dies once a slot."""
+    drawn = draw(4 * seed + 3)  # every fourth of the campaign's worlds has a model
+    assert drawn.policy is not None
+    undisturbed = minds.run(drawn.world, drawn.policy, minds.Varied(), block_size=2).record
+    executor, mortal, told = durable(
+        every=every, slots=range(1000), routers=minds.ROUTERS, load=lambda *_: minds.Varied()
+    )
+    specs = make_specs(drawn.world, drawn.policy, shards=2, block_size=2)
+    hosts = executor.start(specs)
+    owner = [shard_of(node.id, len(specs), 2) for node in drawn.world.nodes]
+    card = minds.Varied().card
+    found = simulate(
+        drawn.world, drawn.policy, Parts(DISPATCHERS.load, CACHES.load, hosts, owner, card)
+    )
+    assert found.digest == undisturbed.digest
+    assert len(told) >= undisturbed.meta["slots"]
+    assert mortal.started == len(specs) + len(told)
 
 
 # --- every router that ships --------------------------------------------------------------------
