@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 WATCH_S = 0.2  # wall time between two looks; a trial may overshoot by what it touches in it
 _SPARE = 0.05  # share of the memory that must stay free, or the largest trial is stopped
 _OURS = 0.5  # share of the memory that trials must hold together to be the ones to blame
+_WORN = 0.5  # share of the declared memory that a process may hold before it gets a trial
 _SETTLE_S = 2.0  # wall time that a stopped trial's memory gets to come back
 
 
@@ -106,6 +107,15 @@ class Watch:
             if found:
                 self._settled_s = now_s + _SETTLE_S
         return found
+
+    def worn(self, pid: int) -> bool:
+        """Tell whether a process that has run trials should not get another one.
+
+        Memory that a trial gave back may stay with its process, and the next one would answer for
+        it.
+        """
+        memory_bytes = self._limits.memory_bytes
+        return memory_bytes is not None and resident_bytes(pid) > _WORN * memory_bytes
 
     def _broken(self, taken_s: float, size_bytes: float) -> TrialFailure | None:
         timeout_s, memory_bytes = self._limits.timeout_s, self._limits.memory_bytes

@@ -66,6 +66,7 @@ class _Run:
     def drive(self) -> None:
         """Feed workers and report until nothing waits and nothing runs."""
         while self._queue or self._workers:
+            self._retire()
             while len(self._workers) < min(self._jobs, len(self._queue) + self._busy()):
                 self._workers.append(_Worker())
             for worker in [w for w in self._workers if w.index is None]:
@@ -87,6 +88,12 @@ class _Run:
 
     def _busy(self) -> int:
         return len(self._at_work())
+
+    def _retire(self) -> None:
+        """Let idle workers go that hold much of what the next trial may take."""
+        for worker in [w for w in self._workers if w.index is None and self._watch.worn(w.pid)]:
+            self._workers.remove(worker)
+            worker.leave()
 
     def _stop_offenders(self) -> None:
         """Kill the trials that take more than they may, and report them."""

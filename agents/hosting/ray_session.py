@@ -55,13 +55,25 @@ class RaySession:
             with _own_signals():
                 self.ray.init(address=address, log_to_driver=False, logging_level="error", **local)
         except Exception as error:
-            raise HostError(f"cannot start or reach Ray at {address!r}: {error}") from error
+            raise HostError(
+                f"cannot start or reach Ray at {address!r}: {error}{_hint(address)}"
+            ) from error
 
     def close(self) -> None:
         """Leave the cluster, and end it if this session started it; twice is harmless."""
         if self._own and self.ray.is_initialized():
             self.ray.shutdown()
         self._own = False
+
+
+def _hint(address: str) -> str:
+    """Name what a cluster asks for that Ray's own message may not name."""
+    if address in {"local", "auto"} or os.environ.get("RAY_AUTH_MODE"):
+        return ""
+    return (
+        "; a cluster that asks for a token needs RAY_AUTH_MODE=token, and its token in "
+        "RAY_AUTH_TOKEN or in a file, RAY_AUTH_TOKEN_PATH"
+    )
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+_KEPT: list[bytes] = []
+
 
 def double(item: int) -> int:
     return 2 * item
@@ -34,7 +36,10 @@ def misbehave(item: str) -> Any:
             # compiled code: it sees no signal, and here it even holds the interpreter
             ctypes.PyDLL(None).usleep(60_000_000)
         case "memory":
-            return len(bytearray(1 << 30) + bytearray(1 << 30))
+            return len(b"." * (1 << 30))
+        case "keep":
+            _KEPT.append(b"." * (1 << 28))
+            return os.getpid()
         case "lambda":
             return lambda: None
         case "threads":

@@ -60,6 +60,13 @@ def test_a_trial_over_its_memory_is_stopped_and_the_others_run() -> None:
     assert "declared 512 MiB (--memory)" in done[1].message
 
 
+def test_a_process_that_kept_much_gets_no_further_trial() -> None:
+    kept = launch(["keep", "pid", "pid"], jobs=1, limits=Limits(memory_bytes=0.4 * GIB))[0]
+    assert kept[0] != kept[1] == kept[2]
+    kept = launch(["keep", "pid"], jobs=1, limits=Limits(memory_bytes=2 * GIB))[0]
+    assert kept[0] == kept[1]
+
+
 def test_enough_starts_no_more_and_lets_the_rest_end() -> None:
     for jobs in (1, 2):
         done: list[int] = []

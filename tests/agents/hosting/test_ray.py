@@ -18,6 +18,7 @@ from agents.hosting.launcher import run_all
 from agents.hosting.limits import Limits
 from agents.hosting.ray_actor import RayExecutor
 from agents.hosting.ray_session import RaySession, worker_environment
+from agents.hosting.ray_tasks import cluster_cores
 from agents.hosting.recovery import DurableExecutor
 from sim.config import PolicySpec
 from sim.errors import HostError, InputError, UnknownName
@@ -134,6 +135,11 @@ def test_limits_hold_in_tasks_too(cluster: RaySession) -> None:
             misbehave, ["a"], jobs=1, ray_address="local",
             on_done=done.__setitem__, limits=Limits(memory_bytes=1e15),
         )  # fmt: skip
+
+
+def test_a_cluster_tells_its_cores(cluster: RaySession) -> None:
+    assert cluster_cores("auto") == 2
+    assert cluster.ray.is_initialized()
 
 
 def test_no_more_tasks_after_enough(cluster: RaySession) -> None:

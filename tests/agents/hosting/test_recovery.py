@@ -166,7 +166,7 @@ UNDISTURBED = {
     every=st.integers(1, 6),
     shards=st.sampled_from([1, 3]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_deaths_at_any_calls_change_nothing(deaths: list[int], every: int, shards: int) -> None:
     executor, mortal, told = durable(deaths, every)
     if len(deaths) > MOST:  # they may be too many in a row, and then that is said
@@ -254,7 +254,7 @@ def test_errors_of_the_host_itself_are_not_recovered_from() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, MOST))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_a_simulation_whose_hosts_die_at_every_slot_has_the_undisturbed_digest(
     seed: int, every: int
 ) -> None:
