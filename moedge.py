@@ -108,6 +108,9 @@ def compare(  # noqa: PLR0913
     out: str | Path = "runs",
     fresh: bool = False,
     retry_failed: bool = False,
+    timeout: str | None = None,
+    memory: str | None = None,
+    max_failures: int | None = 20,
     progress: bool = True,
 ) -> Comparison:
     """Run policies x seeds (x axis values) on all cores; what is finished already is not run again.
@@ -122,15 +125,26 @@ def compare(  # noqa: PLR0913
         out: Where run folders go.
         fresh: Throw earlier results of this experiment away.
         retry_failed: Run failed trials again.
+        timeout: Longest that a trial may take, such as "10 min"; more is a failed trial.
+        memory: Most memory of a trial, such as "2 GB"; so many run at once as fit.
+        max_failures: Start no more trials after so many failures; None: always all.
         progress: Show what happens, on stderr.
 
     Raises:
         InputError: The scenario, an override or a policy is wrong, or the folder is in use.
     """
-    from scenarios.planning import Order
+    from scenarios.planning import Order, limits_of
 
     order = Order(str(scenario), _settings(settings), tuple(policies), tuple(seeds), Path(out))
-    outcome = _execute(order, progress, jobs=jobs, fresh=fresh, retry_failed=retry_failed)
+    outcome = _execute(
+        order,
+        progress,
+        jobs=jobs,
+        fresh=fresh,
+        retry_failed=retry_failed,
+        limits=limits_of(timeout, memory),
+        max_failures=max_failures,
+    )
     first = baseline or outcome.policies[0]
     return Comparison(outcome.run_dir, first, tuple(outcome.good()), outcome.failures)
 

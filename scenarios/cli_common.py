@@ -15,6 +15,7 @@ import typer
 
 from scenarios.files import plain
 from scenarios.progress import say
+from scenarios.stopping import stopping
 from sim.errors import InputError, SimError
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def guarded(*, resumes: bool = False) -> Iterator[None]:
     ):  # only the main thread may set handlers (a notebook's verb may run elsewhere)
         signal.signal(signal.SIGTERM, _terminate)
     try:
-        yield
+        with stopping(lambda: _last_words(resumes)):
+            yield
     except InputError as error:
         say(f"error: {error}")
         raise typer.Exit(BAD_INPUT) from None
@@ -54,9 +56,13 @@ def guarded(*, resumes: bool = False) -> Iterator[None]:
         say(f"error: {error}")
         raise typer.Exit(TRIAL_FAILED) from None
     except KeyboardInterrupt as stop:
-        kept = f"; finished trials are kept. Resume with: {resume_line()}" if resumes else ""
-        say(f"stopped{kept}")
+        say(_last_words(resumes))
         raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
+
+
+def _last_words(resumes: bool) -> str:
+    kept = f"; finished trials are kept. Resume with: {resume_line()}" if resumes else ""
+    return f"stopped{kept}"
 
 
 def resume_line() -> str:

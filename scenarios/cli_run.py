@@ -114,6 +114,21 @@ def compare(  # noqa: PLR0913, PLR0917
         int | None, typer.Option(min=1, help="Trials at a time; one per core when left out.")
     ] = None,
     ray_address: RayAddress = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="Longest that a trial may take, such as '10 min'."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Most memory of a trial, such as '2 GB'; so many run at once as fit. When left "
+            "out, the largest is stopped before the machine runs short.",
+        ),
+    ] = None,
+    max_failures: Annotated[
+        int, typer.Option(min=0, help="Start no more trials after so many failures; 0: go on.")
+    ] = 20,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the grid and run nothing.")
     ] = False,
@@ -126,9 +141,10 @@ def compare(  # noqa: PLR0913, PLR0917
 ) -> None:
     """Run policies x seeds x axis values on all cores and compare; repeating it resumes."""
     from scenarios.experiment import execute
-    from scenarios.planning import Order, parse_seeds, plan
+    from scenarios.planning import Order, limits_of, parse_seeds, plan
 
     with guarded(resumes=True), json_only(as_json):
+        limits = limits_of(timeout, memory)
         wanted = parse_seeds(seeds) if seeds else ()
         orders = [
             Order(name, tuple(settings or ()), words(policies), wanted, out) for name in scenario
@@ -150,6 +166,9 @@ def compare(  # noqa: PLR0913, PLR0917
                     ray_address=ray_address,
                     fresh=fresh,
                     retry_failed=retry_failed,
+                    limits=limits,
+                    max_failures=max_failures or None,
+                    apart=True,
                 )
                 done.append((outcome, _finish(grid, outcome, baseline)))
             facts = [experiment_facts(outcome, breached, baseline) for outcome, breached in done]
@@ -236,6 +255,12 @@ def _finish(grid: Grid, outcome: Outcome, baseline: str | None) -> list[str]:
     from scenarios.targets import measure
 
     show_failures(outcome.failures)
+    if outcome.todo:
+        say(
+            f"stopped after {len(outcome.failures)} failures: {outcome.todo} trials were not "
+            "started (--max-failures). When the cause is removed, the same command with "
+            "--retry-failed goes on"
+        )
     if outcome.good():
         show_comparison(
             outcome.good(), baseline or grid.policies[0], outcome.axes, oracles_of(grid)
@@ -302,6 +327,7 @@ def experiment_facts(outcome: Outcome, breached: list[str], baseline: str | None
         "baseline": baseline or outcome.policies[0],
         "ran": outcome.ran,
         "failed": len(outcome.failures),
+        "todo": outcome.todo,
         "breached": breached,
         "trials": [outcome.facts(row) for row in outcome.rows],
     }
@@ -309,7 +335,7 @@ def experiment_facts(outcome: Outcome, breached: list[str], baseline: str | None
 
 def _leave(outcome: Outcome, breached: list[str]) -> None:
     """Leave with the exit code that fits; a failed trial weighs more than a missed target."""
-    if outcome.failures:
+    if outcome.failures or outcome.todo:
         raise typer.Exit(TRIAL_FAILED)
     if breached:
         raise typer.Exit(BREACHED)

@@ -11,15 +11,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agents.hosting.attempt import Enough, TrialFailure
+from agents.hosting.limits import NO_LIMITS, Limits
 from scenarios import loader
 from scenarios.files import StorageError, write_text
 from scenarios.planning import divide
 from scenarios.provenance import Provenance
-from scenarios.results import DONE, RunFolder, Status
+from scenarios.results import DONE, FAILED, RunFolder, Status
 from scenarios.trial import TrialJob, TrialResult, run_trial
 from sim.errors import SimError
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from scenarios.planning import Grid
     from scenarios.progress import View
 
+MOST_FAILURES = 20  # failed trials after which a grid starts no more
 _ABOUT = (
     "id",
     "policy",
@@ -54,6 +58,7 @@ class Outcome:
     ran: int
     axes: tuple[str, ...] = ()
     failures: tuple[dict[str, Any], ...] = ()
+    todo: int = 0  # trials that were not started, because too many had failed
 
     def good(self) -> list[dict[str, Any]]:
         """Return the rows of the trials that finished well."""
@@ -79,39 +84,49 @@ def execute(  # noqa: PLR0913
     retry_failed: bool = False,
     again: bool = False,
     in_process: bool = False,
+    limits: Limits = NO_LIMITS,
+    max_failures: int | None = MOST_FAILURES,
+    apart: bool = False,
 ) -> Outcome:
     """Run what is still to do and read everything back.
 
     Args:
         grid: The planned experiment.
         view: Told of every finished trial.
-        jobs: Trials at a time, None for one per core.
+        jobs: Trials at a time, None for one per core (of the cluster, where there is one).
         ray_address: Run trials as tasks of this Ray cluster instead of processes.
         fresh: Remove what is in the run folder first.
         retry_failed: Run failed trials again.
         again: Run finished trials again.
         in_process: Run trials one after the other in this process (the verb `run`).
+        limits: What one trial may take; more is a failure.
+        max_failures: Start no more trials after so many failures; None: always all.
+        apart: Run trials in other processes even when it is one at a time.
 
     Raises:
         InputError: The folder is in use, or holds results of another code version.
         StorageError: The disk refused; finished trials are intact.
         UnequalWorldsError: Policies met different workloads.
     """
+    if ray_address is None:
+        limits.fit(1)  # refused before anything is written
     with grid.folder.locked():
         if fresh:
             grid.folder.clear()
         grid.folder.sweep()
         division = divide(grid, retry_failed=retry_failed, again=again)
         provenance = _open(grid, [job.id for job in division.todo])
-        launch = _here if in_process else _launcher(jobs, ray_address)
+        note = _Noter(grid.folder, view, max_failures)
         try:
-            view.begin(grid, division, _workers(jobs, len(division.todo)))
-            launch(division.todo, _Noter(grid.folder, view))
+            workers = _workers(jobs, len(division.todo), ray_address, limits)
+            launch = _here if in_process else _launcher(workers, ray_address, limits, apart)
+            view.begin(grid, division, workers)
+            launch(division.todo, note)
         finally:
             view.end()
             grid.folder.sweep()
-            provenance.stop({"ran": len(division.todo), "finished": len(grid.folder.finished())})
-        return _outcome(grid, len(division.todo))
+            provenance.stop({"ran": note.ran, "finished": len(grid.folder.finished())})
+        return _outcome(grid, note.ran)
 
 
 def _open(grid: Grid, redone: Sequence[str]) -> Provenance:
@@ -151,10 +166,17 @@ def _identity(job: TrialJob) -> dict[str, Any]:
 
 
 class _Noter:
-    """Hears of every trial that ended, in the driver."""
+    """Hears of every trial that ended, in the driver.
 
-    def __init__(self, folder: RunFolder, view: View) -> None:
-        self._folder, self._view = folder, view
+    Args:
+        folder: The run folder.
+        view: Told in turn.
+        max_failures: Failures after which it has had enough, None for never.
+    """
+
+    def __init__(self, folder: RunFolder, view: View, max_failures: int | None) -> None:
+        self._folder, self._view, self._most = folder, view, max_failures
+        self.ran = self.failed = 0
 
     def __call__(self, job: TrialJob, result: TrialResult) -> None:
         if result.storage:
@@ -168,27 +190,31 @@ class _Noter:
         for row in self._folder.meta(job.id).get("refused_rewards", ()) if status.done else ():
             self._folder.log("rewards-refused", trial=job.id, **row)
         self._view.ended(job, status)
+        self.ran += 1
+        self.failed += not status.done
+        if self._most is not None and self.failed >= self._most:
+            raise Enough
 
 
 Note = Callable[[TrialJob, TrialResult], None]
 
 
 def _here(todo: Sequence[TrialJob], note: Note) -> None:
-    for job in todo:
-        note(job, run_trial(job))
+    with suppress(Enough):
+        for job in todo:
+            note(job, run_trial(job))
 
 
 def _launcher(
-    jobs: int | None, ray_address: str | None
+    jobs: int, ray_address: str | None, limits: Limits, apart: bool
 ) -> Callable[[Sequence[TrialJob], Note], None]:
     def launch(todo: Sequence[TrialJob], note: Note) -> None:
-        from agents.hosting.attempt import TrialFailure
         from agents.hosting.launcher import run_all
 
         def on_done(index: int, answer: TrialResult | TrialFailure) -> None:
             job = todo[index]
             if isinstance(answer, TrialFailure):
-                status = Status("failed", stage=answer.stage, message=answer.message)
+                status = Status(FAILED, stage=answer.stage, message=answer.message)
                 folder = RunFolder(Path(job.folder))
                 write_text(folder.trial(job.id) / "error.txt", answer.traceback or answer.message)
                 folder.write_status(job.id, status)
@@ -199,19 +225,30 @@ def _launcher(
             run_all(
                 run_trial,
                 todo,
-                jobs=_workers(jobs, len(todo)),
+                jobs=jobs,
                 ray_address=ray_address,
                 on_done=on_done,
+                limits=limits,
+                apart=apart,
             )
 
     return launch
 
 
-def _workers(jobs: int | None, todo: int) -> int:
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return max(1, min(jobs or cores, todo))
+def _workers(jobs: int | None, todo: int, ray_address: str | None, limits: Limits) -> int:
+    """Return how many trials run at a time."""
+    if ray_address in {None, "local"}:
+        return max(1, min(limits.fit(jobs or _cores()), todo))
+    if jobs is None and todo > 1:
+        from agents.hosting.ray_tasks import cluster_cores
+
+        jobs = cluster_cores(str(ray_address))
+    return max(1, min(jobs or 1, todo))
+
+
+def _cores() -> int:
+    affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
 
 
 # --- reading back -------------------------------------------------------------------------------
@@ -234,9 +271,10 @@ def _outcome(grid: Grid, ran: int) -> Outcome:
     folder.write_summary([row_of(folder, row) for row in folder.trials()])
     rows = tuple(row_of(folder, _identity(job)) for job in grid.jobs)
     check_worlds(rows, grid.axes)
-    failures = tuple(row for row in rows if row["state"] != DONE)
-    folder.log("end", ran=ran, failed=len(failures))
-    return Outcome(folder.root, rows, tuple(grid.policies), ran, grid.axes, failures)
+    failures = tuple(row for row in rows if row["state"] == FAILED)
+    todo = sum(row["state"] not in {DONE, FAILED} for row in rows)
+    folder.log("end", ran=ran, failed=len(failures), todo=todo)
+    return Outcome(folder.root, rows, tuple(grid.policies), ran, grid.axes, failures, todo)
 
 
 def check_worlds(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> None:

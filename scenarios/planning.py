@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.hosting.limits import Limits
 from scenarios import loader, overrides
 from scenarios.results import RunFolder
 from scenarios.trial import INLINE, Hosting, TrialJob, read_card
 from sim.errors import InputError
+from sim.units import BYTES, TIME, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scenarios.schema import Scenario
     from sim.config import PolicySpec
+    from sim.units import Dimension
 
 DEFAULT_SEEDS = 5
 _MOST_TRIALS = 100_000
@@ -86,6 +90,27 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if not seeds:
         raise InputError(f"--seeds: {text!r} contains no seed (the end of a range is not included)")
     return tuple(dict.fromkeys(seeds))
+
+
+def limits_of(timeout: str | None, memory: str | None) -> Limits:
+    """Read what one trial may take, such as `10 min` and `2 GB`; None: no limit.
+
+    Raises:
+        InputError: Not a time, or not a size, above 0.
+    """
+    timeout_s = None if timeout is None else _positive("--timeout", timeout, TIME)
+    memory_bytes = None if memory is None else _positive("--memory", memory, BYTES)
+    return Limits(timeout_s, memory_bytes)
+
+
+def _positive(flag: str, text: str, dimension: Dimension) -> float:
+    try:
+        value = parse(text, dimension)
+    except InputError as error:
+        raise InputError(f"{flag}: {error}") from None
+    if not 0 < value < math.inf:
+        raise InputError(f"{flag}: expected more than 0 and an end, found {text!r}")
+    return value
 
 
 def single(

@@ -9,6 +9,7 @@ import math
 import sys
 import threading
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scenarios.trial import read_progress
@@ -197,7 +198,8 @@ class Live:
 
     def _follow(self, folder: RunFolder) -> None:
         while not self._stop.wait(_REFRESH_S):
-            for job in list(self._tally.todo.values()):
+            # trials start in order, so that those that run are the first ones left
+            for job in list(islice(self._tally.todo.values(), self._tally.workers)):
                 at = read_progress(folder, job.id)
                 if at is not None:
                     self._draw(job, *at)

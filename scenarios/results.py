@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 DONE, FAILED = "done", "failed"
 _LOCK = ".lock"
 _ROW_GROUP = 122_880  # rows that are packed at once: memory does not grow with the table
+_EMPTY: dict[tuple[str, ...], bytes] = {}  # files of tables without rows, by columns and types
 
 
 # --- tables -------------------------------------------------------------------------------------
@@ -91,6 +92,11 @@ def write_table(
 
     named = words or {}
     selected = ", ".join(_selected(name, named.get(name)) for name in table)
+    empty = (selected, *(v.dtype.str for v in table.values())) if not _length(table) else ()
+    if empty in _EMPTY:  # most tables of a small run; DuckDB takes milliseconds for each
+        with replacing(path) as temporary:
+            temporary.write_bytes(_EMPTY[empty])
+        return
     with replacing(path) as temporary, _engine().cursor() as connection:
         connection.register("rows", dict(table))
         target = _literal(str(temporary))
@@ -101,6 +107,12 @@ def write_table(
             )
         except duckdb.IOException as error:
             raise OSError(_reason(str(error))) from error
+        if empty:
+            _EMPTY[empty] = temporary.read_bytes()
+
+
+def _length(table: Mapping[str, AnyArray]) -> int:
+    return len(next(iter(table.values()), ()))
 
 
 def _reason(message: str) -> str:
@@ -313,8 +325,8 @@ class RunFolder:
         if not path.exists():
             return []
         table = read_table(path)
-        length = len(next(iter(table.values()), ()))
-        return [{name: plain(values[i]) for name, values in table.items()} for i in range(length)]
+        rows = range(_length(table))
+        return [{name: plain(values[i]) for name, values in table.items()} for i in rows]
 
     def write_summary(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write summary.csv, one row per trial.

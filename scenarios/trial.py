@@ -18,6 +18,7 @@ from sim.errors import SimError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from agents.hosting.recovery import Recovery, Unsaved
     from scenarios.schema import Scenario
     from sim.config import PolicySpec, World
     from sim.executors import Executor, HostHandle
@@ -147,6 +148,8 @@ def _attempt(job: TrialJob, folder: RunFolder) -> Status:
         raise
     except SimError as error:
         return Status(FAILED, stage=stage, message=f"{type(error).__name__}: {error}")
+    except MemoryError as error:
+        return Status(FAILED, stage="memory", message=f"MemoryError in {stage}: {error}")
     except (
         Exception
     ) as error:  # a bug in a plug-in or in moedge: keep the grid alive, and the traceback
@@ -191,13 +194,41 @@ def _simulate(job: TrialJob, world: World, card: ModelCard | None, folder: RunFo
     parts = Parts(DISPATCHERS.load, CACHES.load, card=card, on_slot=note, oracle=oracle)
     if world.model is None or job.policy is None:
         return simulate(world, job.policy, parts)
-    executor = _executor(job.hosting)
+    happened = _Happened(folder, job.id)
+    executor = _executor(job.hosting, happened)
     try:
         swap_s = {} if card is None else full_swap_s(world, card)
         parts.hosts, parts.shard_of = _hosts(job, world, swap_s, executor)
-        return simulate(world, job.policy, parts)
+        record = simulate(world, job.policy, parts)
     finally:
         executor.close()
+    happened.note(record)
+    return record
+
+
+class _Happened:
+    """Keeps what happened to the processes of hosts: in the log at once, in meta at the end.
+
+    Results do not depend on it, so it is no part of the digest.
+    """
+
+    def __init__(self, folder: RunFolder, trial_id: str) -> None:
+        self._folder, self._trial_id = folder, trial_id
+        self._words: list[str] = []
+
+    def __call__(self, event: Recovery | Unsaved) -> None:
+        from scenarios.progress import say
+
+        self._words.append(event.words())
+        self._folder.log(
+            f"host-{type(event).__name__.lower()}", trial=self._trial_id, **asdict(event)
+        )
+        say(event.words())
+
+    def note(self, record: Record) -> None:
+        """Add it to the notes that every report shows."""
+        if self._words:
+            record.meta["notes"] = [*record.meta["notes"], *self._words]
 
 
 def _hosts(
@@ -213,11 +244,12 @@ def _hosts(
     return executor.start(specs), owner
 
 
-def _executor(hosting: Hosting) -> Executor:
+def _executor(hosting: Hosting, happened: _Happened) -> Executor:
     if hosting.ray:
         from agents.hosting.ray_actor import RayExecutor
+        from agents.hosting.recovery import DurableExecutor
 
-        return RayExecutor(address=hosting.ray_address)
+        return DurableExecutor(RayExecutor(address=hosting.ray_address), happened)
     from agents.hosting.inline import InlineExecutor
 
     return InlineExecutor()

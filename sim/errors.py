@@ -4,10 +4,11 @@ SimError
 |-- InputError          what the user wrote is wrong: exit code 2, one message, no traceback
 |   |-- UnknownName     a name is in no registry (carries the nearest one)
 |   `-- UnitError       a quantity lacks its unit, or carries the wrong one
-|-- PlanRefused         a plan cannot run on a node (memory); becomes a drop or a refusal, never
-silence |-- ShapeError          an array argument has the wrong shape |-- HostError           a host
-(inline or Ray) died or answered nonsense `-- LawViolation        a law of the design is broken: a
-bug in moedge, never in the input
+|-- PlanRefused         a plan cannot run on a node (memory): a drop or a refusal, never silence
+|-- ShapeError          an array argument has the wrong shape
+|-- HostError           a host (inline or Ray) answered nonsense
+|   `-- HostDied        its process is gone, and its state with it
+`-- LawViolation        a law of the design is broken: a bug in moedge, never in the input
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ class ShapeError(SimError):
 
 class HostError(SimError):
     """A host died or gave an answer that breaks its contract."""
+
+
+class HostDied(HostError):
+    """The process of a host is gone, and its state with it; the host itself did nothing wrong."""
 
 
 class LawViolation(SimError):

@@ -26,6 +26,18 @@ class HostHandle(Protocol):
         ...
 
 
+class Restorable(Protocol):
+    """What a host offers beside `Host` where its process may die before the run ends."""
+
+    def snapshot(self) -> bytes:
+        """Return all state that later answers depend on."""
+        ...
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take the state of another host of the same spec: the next answers are that one's."""
+        ...
+
+
 class Executor(Protocol):
     """Makes hosts and ends them: inline or ray, behind the same rules and the same digest."""
 

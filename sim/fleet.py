@@ -13,16 +13,15 @@ from sim.clock import EMIT, FAULT, SLOT, Clock
 from sim.compute.floor import Floor
 from sim.compute.plain import PlainStation
 from sim.compute.stations import build_stations
+from sim.dispatch import make_dispatcher
 from sim.errors import InputError
 from sim.faults import Faults, Outage, timetable
 from sim.laws import causality, conservation, link_bytes, stations
 from sim.network.carrier import Carrier
 from sim.network.links import Links
 from sim.network.transfer import Transfers
-from sim.ports import DispatchSetup
 from sim.recorder import Recorder
 from sim.request import Requests
-from sim.rng import Streams
 from sim.sampling import sampled
 from sim.slots import SlotMeter
 from sim.topology.graph import Network
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from sim.compute.station import Station
     from sim.config import DispatchSpec, Work, World
     from sim.parts import Parts
-    from sim.ports import Dispatcher, ExpertKey
+    from sim.ports import ExpertKey
     from sim.records import Tables
 
 
@@ -367,19 +366,6 @@ class Fleet:
 def steady(outages: Sequence[Outage]) -> bool:
     """Tell whether no link ever fails and no request ever moves from one server to another."""
     return not any(o.kind == "link-down" or o.spec.work == "migrate" for o in outages)
-
-
-def make_dispatcher(world: World, spec: DispatchSpec, parts: Parts) -> Dispatcher:
-    """Make the dispatcher of a run over the nodes that it may choose.
-
-    Raises:
-        InputError: No node may be chosen.
-    """
-    candidates = [n.id for n in world.nodes if n.servers > 0 and spec.to in {None, n.group, n.name}]
-    if not candidates:
-        raise InputError(f"dispatch.to: no node or group {spec.to!r} has servers")
-    rng = Streams(world.seed).stream("dispatch", spec.kind)
-    return parts.dispatcher(spec.kind)(DispatchSetup(world.nodes, candidates, rng, spec.params))
 
 
 def _no_plan(node: int) -> int:

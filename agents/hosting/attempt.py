@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-Stage: TypeAlias = Literal["run", "transfer", "worker"]
+Stage: TypeAlias = Literal["run", "transfer", "worker", "timeout", "memory"]
 OnDone: TypeAlias = Callable[[int, Any], None]
 
 
@@ -21,12 +21,17 @@ class TrialFailure:
     """Why an item has no result.
 
     `run`: the function raised. `transfer`: the item or its result could not travel between
-    processes. `worker`: the process that ran it died.
+    processes. `worker`: the process that ran it died. `timeout`, `memory`: it took more than it
+    may, and was stopped.
     """
 
     stage: Stage
     message: str
     traceback: str = ""
+
+
+class Enough(Exception):
+    """Raised by `on_done`: start nothing more, and let what runs come to its end."""
 
 
 def failure(stage: Stage, error: BaseException) -> TrialFailure:

@@ -1,7 +1,7 @@
 """The Ray executor: one actor per shard, never restarted and never retried.
 
 A restarted actor would come back empty and answer plausibly; a retried call may run twice. So a
-death is an error that names the shard and the slot, and the run ends.
+death is an error that names the shard and the slot; `recovery` knows how to go on from there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from agents.hosting.model import LoadModel, load_model
 from agents.hosting.ray_session import RaySession, worker_environment
 from agents.hosting.shard import Shard
 from agents.routers import ROUTERS
-from sim.errors import HostError, SimError
+from sim.errors import HostDied, HostError, SimError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,8 @@ class RayAnswer:
 
         Raises:
             SimError: What the host raised on purpose.
-            HostError: The actor died, or the host failed in another way.
+            HostDied: The actor died, or its node, or the answer on its way.
+            HostError: The host failed in another way.
         """
         failures = self._ray.exceptions
         try:
@@ -61,8 +62,8 @@ class RayAnswer:
             if isinstance(cause, SimError):
                 raise cause from error
             raise HostError(f"{self._where}: {type(cause).__name__}: {cause}") from error
-        except failures.RayActorError as error:
-            raise HostError(f"{self._where}: the host's process died ({_first(error)})") from error
+        except _deaths(failures) as error:
+            raise HostDied(f"{self._where}: the host's process died ({_first(error)})") from error
         except failures.RayError as error:
             raise HostError(f"{self._where}: {type(error).__name__}: {_first(error)}") from error
 
@@ -115,7 +116,7 @@ class RayExecutor:
 
         Raises:
             SimError: A checkpoint or a router's parameters are wrong.
-            HostError: An actor died while it started.
+            HostDied: An actor died while it started.
         """
         ray = self._session.ray
         options: dict[str, Any] = {
@@ -135,12 +136,23 @@ class RayExecutor:
             answer.result()
         return handles
 
+    def discard(self, handle: RayHandle) -> None:
+        """End a host that is no longer wanted, dead or alive."""
+        handle.kill()
+        self._handles = [kept for kept in self._handles if kept is not handle]
+
     def close(self) -> None:
         """Kill the actors of this executor, and Ray if it started Ray; twice is harmless."""
         for handle in self._handles:
             handle.kill()
         self._handles = []
         self._session.close()
+
+
+def _deaths(failures: Any) -> tuple[type[BaseException], ...]:
+    """Return the errors of Ray after which nobody knows what the actor has done, if it lives."""
+    lost = failures.ObjectLostError, failures.NodeDiedError, failures.OutOfMemoryError
+    return (failures.RayActorError, failures.WorkerCrashedError, *lost)
 
 
 def _first(error: BaseException) -> str:

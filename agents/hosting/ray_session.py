@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import sysconfig
+import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sim
 from agents.hosting.threads import THREADS
 from sim.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _KNOCK_S = 5.0  # wall time that a cluster gets to accept a connection
 
@@ -32,6 +38,8 @@ class RaySession:
         # read by Ray when it is imported; a person who set them has the last word
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # a task that ran out of memory would be tried again for ever
+        os.environ.setdefault("RAY_task_oom_retries", "0")
         import ray
 
         self.ray: Any = ray
@@ -44,15 +52,40 @@ class RaySession:
     def _connect(self, address: str, local: dict[str, Any]) -> None:
         try:
             _probe(address)
-            self.ray.init(address=address, log_to_driver=False, logging_level="error", **local)
+            with _own_signals():
+                self.ray.init(address=address, log_to_driver=False, logging_level="error", **local)
         except Exception as error:
-            raise HostError(f"cannot start or reach Ray at {address!r}: {error}") from error
+            raise HostError(
+                f"cannot start or reach Ray at {address!r}: {error}{_hint(address)}"
+            ) from error
 
     def close(self) -> None:
         """Leave the cluster, and end it if this session started it; twice is harmless."""
         if self._own and self.ray.is_initialized():
             self.ray.shutdown()
         self._own = False
+
+
+def _hint(address: str) -> str:
+    """Name what a cluster asks for that Ray's own message may not name."""
+    if address in {"local", "auto"} or os.environ.get("RAY_AUTH_MODE"):
+        return ""
+    return (
+        "; a cluster that asks for a token needs RAY_AUTH_MODE=token, and its token in "
+        "RAY_AUTH_TOKEN or in a file, RAY_AUTH_TOKEN_PATH"
+    )
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's answer to SIGTERM, which Ray replaces by one that may wait for long."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        # elsewhere than in the main thread neither Ray nor this may set one
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _probe(address: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from agents.hosting.block import Block
 from agents.hosting.model import HostedModel, load_model
 from agents.hosting.regret import Assessor
 from agents.hosting.scoring import BlockScorer, PoolScores
+from agents.hosting.state import pack, unpack
 from agents.hosting.steering import Steering, reads_tasks
 from agents.hosting.threads import one_thread
 from agents.routers import ROUTERS
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     from sim.registry import Registry
 
 _FOREIGN = -1
+# parts of a model that blocks refer to
+_LASTING = (
+    "card", "calibration", "oracle", "embeddings", "centroids", "cluster_of", "cluster_to_task",
+    "task_of",
+)  # fmt: skip
 
 
 class Shard:
@@ -110,6 +116,20 @@ class Shard:
     def assess(self, query: AssessInput) -> AssessReply:
         """Measure node-slots for regret: never seen by routers."""
         return self._assessor.assess(query, self._blocks, self._plans)
+
+    def snapshot(self) -> bytes:
+        """Return all state that later answers depend on; what only saves time is left out."""
+        return pack((self._plans, self._blocks), self._lasting())
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take the state of another shard of the same spec: the next answers are that one's."""
+        self._plans, self._blocks = unpack(snapshot, self._lasting())
+
+    def _lasting(self) -> dict[str, Any]:
+        """Return what every shard of this spec has: it is named in snapshots, not copied."""
+        model = self._model
+        lasting = {"spec": self._spec, "model": model, "pool": self._pool}
+        return {**lasting, **{name: getattr(model, name) for name in _LASTING}}
 
     def _block(self, block: int, members: tuple[int, ...], routers: Registry) -> Block:
         nodes = np.array(members, np.int64)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sim.arrivals.emission import expected
+from sim.dispatch import make_dispatcher
 from sim.errors import InputError
 from sim.fast.jit import COMPILED
-from sim.fleet import make_dispatcher
 from sim.ports import Ruled
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.clock import FAULT, SLOT, Clock
+from sim.dispatch import make_dispatcher
 from sim.errors import LawViolation
 from sim.fast.book import LinkBook, SlotBook
 from sim.fast.break_down import crash, restart, settle_all
@@ -20,7 +21,7 @@ from sim.fast.pick import MOST_DRAWS
 from sim.fast.routes import Routes
 from sim.fast.sinks import End
 from sim.faults import Faults, timetable
-from sim.fleet import make_dispatcher, steady
+from sim.fleet import steady
 from sim.network.links import Links
 from sim.ports import Ruled
 from sim.recorder import Recorder

@@ -12,12 +12,12 @@ import numpy as np
 
 from sim.arrivals.windows import Windows
 from sim.arrivals.workload import draw_workload
+from sim.dispatch import make_dispatcher
 from sim.fast.flow import FlowPass
 from sim.fast.flow_count import ASKED, Some
 from sim.fast.flow_rows import FlowLaws, link_rows, slot_rows
 from sim.fast.flow_step import Window
 from sim.fast.stamps import Stamps
-from sim.fleet import make_dispatcher
 from sim.laws import causality, conservation
 from sim.recorder import Recorder
 from sim.sampling import describe

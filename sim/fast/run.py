@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.arrivals.workload import draw_workload
+from sim.dispatch import make_dispatcher
 from sim.fast.fleet import FastFleet
 from sim.fast.flow_fleet import FlowFleet
 from sim.fast.flow_ways import flow_fits
 from sim.fast.sinks import WINDOW, Sampled, Whole
 from sim.faults import timetable
-from sim.fleet import make_dispatcher
 from sim.sampling import sample_of
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from agents.caches import CACHES
 from agents.dispatchers import DISPATCHERS
 from sim.arrivals.workload import draw_workload
 from sim.config import World
+from sim.dispatch import make_dispatcher
 from sim.fast import flow_carry
 from sim.fast.flow import FlowPass
 from sim.fast.flow_step import Step, Window, whole
-from sim.fleet import make_dispatcher
 from sim.parts import Parts
 from tests.bench.bench_engine import common_job
 

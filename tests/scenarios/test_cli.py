@@ -49,6 +49,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("compare", "tiny.yaml", "--sed", "1"), "--seeds"),
         (("compare", "tiny.yaml", "--jobs", "0"), "jobs"),
         (("compare", "tiny.yaml", "--seeds", "a"), "--seeds: expected '3', '1,5,9' or '0:10'"),
+        (("compare", "tiny.yaml", "--timeout", "10"), "--timeout: expected a time"),
+        (("compare", "tiny.yaml", "--timeout", "0 s"), "--timeout: expected more than 0"),
+        (("compare", "tiny.yaml", "--memory", "2 Gb"), "--memory: unknown unit 'Gb' in '2 Gb'"),
+        (("compare", "tiny.yaml", "--memory", "9000 TB"), "of this machine"),
         (("compare", "tiny.yaml", "--policies", "locl"), "did you mean 'local'"),
         (("compare", "tiny.yaml", "--baseline", "loca"), "did you mean 'local'"),
         (("compare", "nowhere.yaml"), "nowhere.yaml"),
@@ -96,6 +100,18 @@ def test_a_failed_trial_is_exit_1_with_one_line(here: Path) -> None:
     assert "FAILED local, seed 1" in done.stderr
     assert "in worker: the worker died\n" in done.stderr
     assert "--retry-failed" in done.stderr
+
+
+def test_trials_over_their_time_are_failed_rows_and_a_cap_ends_the_grid(here: Path) -> None:
+    tiny.write(here, tiny.TEXT.replace("duration: 20 s", "duration: 30000 s"))
+    words = ("compare", "tiny.yaml", "--seeds", "0:2", "--jobs", "2")
+    done = tiny.moedge(*words, "--timeout", "2 s", "--max-failures", "2", cwd=here)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("in timeout: stopped after 2.00 s (--timeout)") >= 2
+    assert "trials were not started (--max-failures)" in done.stderr
+    assert not list((here / "runs").rglob("*.tmp"))
+    statuses = [json.loads(p.read_text()) for p in (here / "runs").rglob("status.json")]
+    assert {(s["state"], s["stage"]) for s in statuses} == {("failed", "timeout")}
 
 
 def test_a_disk_that_refuses_is_exit_1_with_one_line(here: Path) -> None:

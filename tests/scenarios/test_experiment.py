@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from agents.hosting.recovery import Recovery
 from scenarios.experiment import UnequalWorldsError, check_worlds, execute
 from scenarios.files import StorageError
 from scenarios.planning import Grid, Order, divide, parse_seeds, plan, single
 from scenarios.progress import Silent
 from scenarios.results import DONE, FAILED, RunFolder, Status, read_table
-from scenarios.trial import INLINE, TrialJob, TrialResult, read_progress, run_trial
+from scenarios.trial import INLINE, TrialJob, TrialResult, _Happened, read_progress, run_trial
 from sim.errors import InputError, UnknownName
+from sim.records import Record
 from tests.scenarios import tiny
 
 
@@ -246,6 +248,28 @@ def test_a_failed_trial_is_a_row_and_is_retried_only_when_asked(order: Order) ->
     assert not outcome.failures
 
 
+def test_too_many_failures_start_no_more_and_nothing_is_lost(order: Order) -> None:
+    grid = plan(order)
+    jobs = list(grid.jobs)
+    for i in (1, 2, 4):
+        policy = jobs[i].policy
+        assert policy is not None
+        nowhere = replace(policy, dispatch=replace(policy.dispatch, to="mars"))  # type: ignore[type-var]
+        jobs[i] = replace(jobs[i], policy=nowhere)
+    broken = replace(grid, jobs=tuple(jobs))
+    outcome, heard = run(broken, max_failures=2)
+    assert [state for _, _, state in heard] == [DONE, FAILED, FAILED]
+    assert (outcome.ran, len(outcome.failures), outcome.todo) == (3, 2, 3)
+    assert [row["state"] for row in outcome.rows] == [DONE, FAILED, FAILED, "todo", "todo", "todo"]
+    log = (outcome.run_dir / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(log[-1])["todo"] == 3
+    outcome, heard = run(broken, max_failures=2)  # a resumed grid counts anew
+    assert [state for _, _, state in heard] == [DONE, FAILED, DONE]
+    assert (len(outcome.failures), outcome.todo) == (3, 0)
+    outcome, heard = run(broken, retry_failed=True, max_failures=None)
+    assert [state for _, _, state in heard] == [FAILED] * 3
+
+
 def test_a_trial_that_raises_becomes_a_status_with_its_stage(order: Order, tmp_path: Path) -> None:
     job = plan(order).jobs[0]
     assert job.policy is not None
@@ -255,6 +279,37 @@ def test_a_trial_that_raises_becomes_a_status_with_its_stage(order: Order, tmp_p
     assert found.status.stage == "simulate"
     assert "mars" in found.status.message
     assert RunFolder(Path(job.folder)).status(found.id) is not None
+
+
+def test_a_trial_without_memory_is_a_failure_of_that_stage(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hungry(*_: Any) -> Any:
+        raise MemoryError("Unable to allocate 3 PiB")
+
+    monkeypatch.setattr("scenarios.trial._simulate", hungry)
+    status = run_trial(plan(order).jobs[0]).status
+    assert (status.state, status.stage) == (FAILED, "memory")
+    assert status.message == "MemoryError in simulate: Unable to allocate 3 PiB"
+
+
+def test_what_happens_to_hosts_is_logged_at_once_and_noted_beside_the_digest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path)
+    happened = _Happened(folder, "t1")
+    record = Record({}, {"notes": ["an assumption"]}, "digest", "world")
+    happened.note(record)
+    assert record.meta["notes"] == ["an assumption"]
+    event = Recovery(1, "shard 1, step of slot 12", "it died", 9, 3, 1, 4.2)
+    happened(event)
+    assert event.words() in capsys.readouterr().err
+    (line,) = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    facts = json.loads(line)
+    assert (facts["event"], facts["trial"]) == ("host-recovery", "t1")
+    assert (facts["shard"], facts["snapshot_slot"], facts["replayed"]) == (1, 9, 3)
+    happened.note(record)
+    assert record.meta["notes"] == ["an assumption", event.words()]
 
 
 def test_unequal_worlds_are_not_paired() -> None:

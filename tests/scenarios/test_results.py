@@ -204,3 +204,25 @@ def test_half_written_files_are_swept_and_nothing_else(folder: RunFolder) -> Non
     folder.table("drift", "a").with_name("part.parquet.123.tmp").write_bytes(b"half")
     folder.sweep()
     assert sorted(folder.root.rglob("*")) == before
+
+
+def test_tables_without_rows_are_told_apart_by_columns_types_and_words(tmp_path: Path) -> None:
+    none, words = np.zeros(0), {"a": ("x", "y")}
+    tables: list[tuple[Table, dict[str, tuple[str, ...]]]] = [
+        ({"a": none}, {}), ({"b": none}, {}), ({"a": none, "b": none}, {}),
+        ({"a": none.astype(np.int64)}, {}), ({"a": none.astype(np.int8)}, words),
+        ({"a": none.astype(np.int8)}, {"a": ("x", "z")}),
+    ]  # fmt: skip
+    written = []
+    for _ in range(2):
+        for number, (table, named) in enumerate(tables):
+            path = tmp_path / f"{number}.parquet"
+            write_table(path, table, named)
+            written.append(path.read_bytes())
+            described = duckdb.sql(f"DESCRIBE SELECT * FROM '{path}'").fetchall()
+            assert [row[0] for row in described] == list(table)
+            assert len(read_table(path)[next(iter(table))]) == 0
+    assert written[:6] == written[6:]
+    assert len(set(written)) >= 4  # a category without rows may keep no word
+    write_table(tmp_path / "0.parquet", {"a": np.ones(3)})
+    assert read_table(tmp_path / "0.parquet")["a"].tolist() == [1.0] * 3

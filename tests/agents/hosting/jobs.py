@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -9,6 +10,8 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+
+_KEPT: list[bytes] = []
 
 
 def double(item: int) -> int:
@@ -29,6 +32,14 @@ def misbehave(item: str) -> Any:
         case "interrupt":
             os.kill(os.getpid(), signal.SIGINT)  # as a terminal sends it to the whole group
             time.sleep(0.01)
+        case "hang":
+            # compiled code: it sees no signal, and here it even holds the interpreter
+            ctypes.PyDLL(None).usleep(60_000_000)
+        case "memory":
+            return len(b"." * (1 << 30))
+        case "keep":
+            _KEPT.append(b"." * (1 << 28))
+            return os.getpid()
         case "lambda":
             return lambda: None
         case "threads":
@@ -43,6 +54,14 @@ def sleep_and_tell(item: tuple[str, float]) -> str:
     folder, seconds = item
     Path(folder, str(os.getpid())).touch()
     time.sleep(seconds)
+    return folder
+
+
+def tell_and_hold(item: tuple[str, float]) -> str:
+    """The same in compiled code that holds the interpreter: no thread and no signal is heard."""
+    folder, seconds = item
+    Path(folder, str(os.getpid())).touch()
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
     return folder
 
 

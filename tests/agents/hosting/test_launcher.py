@@ -96,24 +96,26 @@ def test_an_error_in_on_done_ends_the_workers_and_comes_out(tmp_path: Path) -> N
 _SCRIPT = """
 import sys
 from agents.hosting.launcher import run_all
-from tests.agents.hosting.jobs import sleep_and_tell
+from tests.agents.hosting import jobs
 if __name__ == "__main__":
     try:
-        run_all(sleep_and_tell, [(sys.argv[1], 600.0)] * 3, jobs=2, on_done=lambda *_: None)
+        job, items = getattr(jobs, sys.argv[2]), [(sys.argv[1], 600.0)] * 3
+        run_all(job, items, jobs=2, on_done=lambda *_: None)
     except KeyboardInterrupt:
         sys.exit(130)
 """
 
 
+@pytest.mark.parametrize("job", ["sleep_and_tell", "tell_and_hold"])
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_an_interrupt_or_a_kill_leaves_no_worker_behind(
-    tmp_path: Path, sent: signal.Signals, code: int
+    tmp_path: Path, job: str, sent: signal.Signals, code: int
 ) -> None:
     script, folder = tmp_path / "go.py", tmp_path / "pids"
     script.write_text(_SCRIPT)
     folder.mkdir()
     env = {**os.environ, "PYTHONPATH": os.getcwd()}
-    command = [sys.executable, str(script), str(folder)]
+    command = [sys.executable, str(script), str(folder), job]
     parent = subprocess.Popen(command, env=env, start_new_session=True)
     assert eventually(lambda: len(list(folder.iterdir())) == 2)
     if sent == signal.SIGINT:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,14 +11,17 @@ from typing import Any
 
 import pytest
 
-from agents.hosting.attempt import TrialFailure
+from agents.hosting.attempt import Enough, TrialFailure
 from agents.hosting.blocks import make_specs
 from agents.hosting.inline import InlineExecutor
 from agents.hosting.launcher import run_all
+from agents.hosting.limits import Limits
 from agents.hosting.ray_actor import RayExecutor
 from agents.hosting.ray_session import RaySession, worker_environment
+from agents.hosting.ray_tasks import cluster_cores
+from agents.hosting.recovery import DurableExecutor
 from sim.config import PolicySpec
-from sim.errors import HostError, UnknownName
+from sim.errors import HostError, InputError, UnknownName
 from sim.executors import HostHandle
 from sim.plans import TopK
 from tests.agents.hosting.jobs import Unwilling, misbehave
@@ -84,6 +88,69 @@ def test_a_dead_actor_names_shard_and_slot_and_stays_dead(
     for slot in (3, 4):
         with pytest.raises(HostError, match=f"shard 1, step of slot {slot}: the host's process"):
             handle.call("step", step_of(slot)).result()
+
+
+class Assassin:
+    """An executor over Ray that kills a host's process before some of its calls."""
+
+    def __init__(self, inner: RayExecutor, before: set[int]) -> None:
+        self.inner, self.before, self.calls = inner, before, 0
+        self.discard, self.close = inner.discard, inner.close
+
+    def start(self, specs: Any) -> list[Any]:
+        return [Victim(self, handle) for handle in self.inner.start(specs)]
+
+
+class Victim:
+    def __init__(self, assassin: Assassin, handle: Any) -> None:
+        self.assassin, self.handle, self.kill = assassin, handle, handle.kill
+
+    def call(self, method: str, *args: Any) -> Any:
+        self.assassin.calls += 1
+        if self.assassin.calls in self.assassin.before:
+            ray, actor = self.handle._ray, self.handle._actor
+            os.kill(ray.get(actor.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+        return self.handle.call(method, *args)
+
+
+def test_a_killed_actor_is_replaced_and_the_run_does_not_show_it(executor: RayExecutor) -> None:
+    told: list[Any] = []
+    durable = DurableExecutor(Assassin(executor, {6, 15}), told.append, every=3)
+    inline = InlineExecutor(load=load_tiny, routers=TINY_ROUTERS)
+    assert Engine(tiny_world()).drive(durable, 2) == Engine(tiny_world()).drive(inline, 2)
+    assert len(told) == 2
+    assert all("the host's process died" in event.words() for event in told)
+
+
+def test_limits_hold_in_tasks_too(cluster: RaySession) -> None:
+    done: dict[int, Any] = {}
+    run_all(
+        misbehave, ["a", "hang", "threads"], jobs=2, ray_address="local",
+        on_done=done.__setitem__, limits=Limits(timeout_s=5.0, memory_bytes=5e8),
+    )  # fmt: skip
+    assert (done[0], done[2]) == ("a", "1")
+    assert done[1] == TrialFailure("timeout", "stopped after 5.00 s (--timeout)")
+    with pytest.raises(InputError, match=r"--memory .*: no node of this Ray cluster offers more"):
+        run_all(
+            misbehave, ["a"], jobs=1, ray_address="local",
+            on_done=done.__setitem__, limits=Limits(memory_bytes=1e15),
+        )  # fmt: skip
+
+
+def test_a_cluster_tells_its_cores(cluster: RaySession) -> None:
+    assert cluster_cores("auto") == 2
+    assert cluster.ray.is_initialized()
+
+
+def test_no_more_tasks_after_enough(cluster: RaySession) -> None:
+    done: list[int] = []
+
+    def on_done(index: int, _: Any) -> None:
+        done.append(index)
+        raise Enough
+
+    run_all(misbehave, ["a"] * 8, jobs=2, ray_address="local", on_done=on_done)
+    assert 1 <= len(done) <= 2
 
 
 def test_tasks_isolate_failures_and_deaths(cluster: RaySession) -> None:

@@ -9,13 +9,13 @@ import numpy as np
 
 from sim.arrivals.workload import Workload, draw_workload
 from sim.config import World
+from sim.dispatch import make_dispatcher
 from sim.fast.flow import FlowPass
 from sim.fast.flow_batches import Batches
 from sim.fast.flow_rows import FlowLaws, link_rows, slot_rows
 from sim.fast.flow_step import Closing, Settled, Step, Window, whole
 from sim.fast.flow_ways import flow_fits
 from sim.fast.stamps import Stamps
-from sim.fleet import make_dispatcher
 from sim.laws import causality, conservation
 from sim.recorder import Recorder
 from sim.records import Table

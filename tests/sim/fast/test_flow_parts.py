@@ -20,6 +20,7 @@ from sim.config import (
     StreamSpec,
     World,
 )
+from sim.dispatch import make_dispatcher
 from sim.errors import LawViolation
 from sim.fast.arrange import in_order
 from sim.fast.choose import KINDS, chooser
@@ -29,7 +30,6 @@ from sim.fast.flow_state import LANE
 from sim.fast.flow_step import Closing, Settled, whole
 from sim.fast.flow_ways import candidates, flow_fits, pairs_of
 from sim.faults import timetable
-from sim.fleet import make_dispatcher
 from sim.rng import Streams
 from sim.topology.graph import Network
 from sim.views import FleetView
