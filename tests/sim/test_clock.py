@@ -50,7 +50,7 @@ def test_ties_of_rank_and_key_keep_the_order_of_asking() -> None:
 def test_emissions_take_their_turn_among_alarms() -> None:
     clock, seen = Clock(), list[tuple[str, float]]()
 
-    def emit(rid: int, now_s: float) -> None:
+    def emit(rid: int, now_s: float, idle_s: float) -> None:
         assert clock.now == now_s
         seen.append((f"emit {rid}", now_s))
         clock.at(now_s, START, 0, note, "start")
@@ -71,7 +71,7 @@ def test_emissions_take_their_turn_among_alarms() -> None:
 def test_a_moment_is_idle_only_before_the_next_emission_and_the_next_alarm() -> None:
     clock, seen = Clock(), list[bool]()
 
-    def emit(rid: int, now_s: float) -> None:
+    def emit(rid: int, now_s: float, idle_s: float) -> None:
         for t_s in (1.2, 1.3, 1.5, 1.6):
             seen.append(clock.idle_before(t_s, EMIT, rid))
 
