@@ -20,6 +20,7 @@ from sim.laws import causality, conservation, link_bytes, stations
 from sim.network.carrier import Carrier
 from sim.network.links import Links
 from sim.network.transfer import Transfers
+from sim.ports import Ruled
 from sim.recorder import Recorder
 from sim.request import Requests
 from sim.sampling import sampled
@@ -28,11 +29,12 @@ from sim.topology.graph import Network
 from sim.views import Sight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sim.arrivals.workload import Workload
     from sim.compute.station import Station
     from sim.config import DispatchSpec, Work, World
+    from sim.network.ways import Way
     from sim.parts import Parts
     from sim.ports import ExpertKey
     from sim.records import Tables
@@ -121,21 +123,28 @@ class Fleet:
             self.clock.at(0.0, SLOT, 1, self._refresh, 0)
         if not self.requests.count:
             self.clock.stop(self.world.duration_s)
-        self.clock.run_to_stop(self.requests.t_emit_s, self._emit)
+        self.clock.run_to_stop(self.requests.t_emit_s, self._emitter())
         self.end_s = self.clock.stop_s
         self._close()
 
-    def _emit(self, rid: int, now_s: float) -> None:
-        source = self.requests.source[rid]
-        if self.view_every_s == 0.0:
-            object.__setattr__(self._view, "t_s", now_s)  # live: the engine's own, never a copy
-        server = self.dispatcher.choose(source, self._view)
-        self.requests.server[rid] = server
-        sent_s = now_s + self.choice_s[source]
-        if sent_s == now_s or self.clock.idle_before(sent_s, EMIT, rid):
-            self.transfers.send_up(rid, source, server, sent_s)  # nothing happens meanwhile
-        else:
-            self.clock.at(sent_s, EMIT, rid, self._send, rid)
+    def _emitter(self) -> Callable[[int, float, float], None]:
+        """Return what sends a request on its way when it is emitted."""
+        clock, choose, ways_up = self.clock, self.dispatcher.choose, self.transfers.ways_up
+        sources, servers, choice_s = self.requests.source, self.requests.server, self.choice_s
+        dated = self.view_every_s == 0.0 and not isinstance(self.dispatcher, Ruled)
+
+        def emit(rid: int, now_s: float, idle_s: float) -> None:
+            source = sources[rid]
+            if dated:
+                object.__setattr__(self._view, "t_s", now_s)  # live: the engine's own, never a copy
+            server = servers[rid] = choose(source, self._view)
+            sent_s = now_s + choice_s[source]
+            if sent_s < idle_s or sent_s == now_s or clock.idle_before(sent_s, EMIT, rid):
+                ways_up[source][server](rid, sent_s)  # nothing happens meanwhile
+            else:
+                clock.at(sent_s, EMIT, rid, self._send, rid)
+
+        return emit
 
     def _send(self, rid: int, now_s: float) -> None:
         source, server = self.requests.source[rid], self.requests.server[rid]
@@ -147,12 +156,13 @@ class Fleet:
         """Send the answers of requests whose service ended together."""
         if self.brains is not None:
             self.brains.coupling.served(node, ids, now_s)
+        source, ways = self.requests.source, self.ways_back(node)
         for rid in ids:
-            self.answer(rid, node, now_s)
+            ways[source[rid]](rid, now_s)
 
-    def answer(self, rid: int, node: int, now_s: float) -> None:
-        """Send one answer."""
-        self.transfers.send_down(rid, node, self.requests.source[rid], now_s)
+    def ways_back(self, node: int) -> Mapping[int, Way]:
+        """Return the ways of answers from a node, by source."""
+        return self.transfers.ways_down[node]
 
     def returned(self, rid: int, now_s: float) -> None:
         """Stamp the answer's arrival at the source.

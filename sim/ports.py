@@ -241,6 +241,7 @@ class DispatchRule:
 class Ruled(Protocol):
     """A dispatcher that follows a known rule; without one, a run needs the engine `events`.
 
+    No rule asks for the time of a view, so a live one that such a dispatcher gets need not tell it.
     Random numbers are `int(u * n)` of the uniform `u` that `DispatchSetup.rng` gives in turn.
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from array import array
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -116,14 +116,14 @@ class Requests(Columns):
         super().__init__(workload)
         n = self.count
         self.t_emit_s: list[float] = workload.t_emit_s.tolist()
-        self.source: list[int] = workload.source.tolist()
-        self.input: list[int] = workload.input.tolist()
-        self.up_bytes: list[float] = workload.up_bytes.tolist()
-        self.down_bytes: list[float] = workload.down_bytes.tolist()
-        self.draw_s: list[float] = workload.service_s.tolist()
-        self.priority: list[int] = workload.priority.tolist()
-        self.patience_s: list[float] = workload.patience_s.tolist()
-        self.expires_s: list[float] = workload.expires_s.tolist()
+        self.source: list[int] = _listed(workload.source)
+        self.input: list[int] = _listed(workload.input)
+        self.up_bytes: list[float] = _listed(workload.up_bytes)
+        self.down_bytes: list[float] = _listed(workload.down_bytes)
+        self.draw_s: list[float] = _listed(workload.service_s)
+        self.priority: list[int] = _listed(workload.priority)
+        self.patience_s: list[float] = _listed(workload.patience_s)
+        self.expires_s: list[float] = _listed(workload.expires_s)
         self.t_dispatch_s = array("d", [nan]) * n
         self.t_enqueue_s = array("d", [nan]) * n
         self.t_start_s = array("d", [nan]) * n
@@ -141,3 +141,12 @@ class Requests(Columns):
     def stamp(self, name: str) -> AnyArray:
         """Return one column of stamps, (R,), without copying it."""
         return np.frombuffer(getattr(self, name), dtype=_TYPE[name])
+
+
+def _listed(column: AnyArray) -> list[Any]:
+    """Return a column as a list; one object does where all values are the same bits."""
+    bits = column.view(f"u{column.itemsize}")
+    if len(bits) and (bits == bits[0]).all():
+        return [column[0].item()] * len(column)
+    values: list[Any] = column.tolist()
+    return values

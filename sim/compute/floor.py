@@ -11,7 +11,7 @@ import numpy as np
 from sim.records import DROPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sim.clock import Clock
     from sim.plans import Plan
@@ -70,8 +70,8 @@ class StationEnds(Protocol):
         """Send the answers of requests whose service ended together."""
         ...
 
-    def answer(self, rid: int, node: int, now_s: float) -> None:
-        """Send one answer."""
+    def ways_back(self, node: int) -> Mapping[int, Callable[[int, float], None]]:
+        """Return what sends the answer of (request, time) from a node, by source."""
         ...
 
     def lose(self, rid: int, reason: int, now_s: float) -> None:
@@ -86,6 +86,7 @@ class Meters:
     area: float = 0.0  # of N(t), request seconds
     stays_s: float = 0.0  # summed stays of requests that left
     area_s: float = 0.0  # time of the last change of N
+    number: float = 0.0  # N(t), as a float: products of an int and a float take twice as long
     busy_area: float = 0.0  # of busy servers, server seconds
     busy_s: float = 0.0  # time of the last change of busy servers
     up_area_s: float = 0.0

@@ -107,8 +107,9 @@ class Station:
 
     def _count(self, number: int, now_s: float) -> None:
         meters, node = self.meters, self.node
-        meters.area += self.in_system[node] * (now_s - meters.area_s)
+        meters.area += meters.number * (now_s - meters.area_s)
         meters.area_s = now_s
+        meters.number = float(number)
         self.in_system[node] = number
         meters.queue_max = max(meters.queue_max, number)
 
@@ -173,7 +174,8 @@ class Station:
         self._busy(now_s)
         self.free -= 1
         busy = self.servers - self.free
-        self.meters.most_running = max(self.meters.most_running, busy)
+        if busy > self.meters.most_running:  # noqa: PLR1730  (a call of max takes longer)
+            self.meters.most_running = busy
         if self.free < 0:
             raise LawViolation(f"L3 capacity: node {self.node} runs {busy} of {self.servers}")
 
@@ -183,7 +185,8 @@ class Station:
 
     def _busy(self, now_s: float) -> None:
         meters = self.meters
-        meters.busy_area += (self.servers - self.free) * (now_s - meters.busy_s)
+        if busy := self.servers - self.free:
+            meters.busy_area += busy * (now_s - meters.busy_s)
         meters.busy_s = now_s
 
     # --- service ends

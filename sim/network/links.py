@@ -70,6 +70,10 @@ class Links:
         """Tell whether the end of a transfer is known when it begins, if the link never fails."""
         return not self.fair[link] and not self.lossy[link]
 
+    def free(self, link: int) -> bool:
+        """Tell whether transfers neither wait on a link nor ever find it slower."""
+        return self._kind[link] == _FREE
+
     def put(self, link: int, size_bytes: float, now_s: float) -> float:
         """Put a transfer on a link and return when its last bit arrives at the other end."""
         transmit_s = size_bytes / self.bytes_per_s[link]
@@ -156,7 +160,8 @@ class Links:
         for i, sent, *_ in rows:
             self.total_sent_bytes[i] += sent
         n = len(self.specs)
-        self.sent_bytes, self.slowed_s, self.lost = [0.0] * n, [0.0] * n, [0] * n
+        self.sent_bytes[:] = [0.0] * n  # in place: ways hold on to the list
+        self.slowed_s, self.lost = [0.0] * n, [0] * n
         return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from sim.clock import ARRIVE
 from sim.network.carrier import Cargo, Carrier
 from sim.network.links import LINK_DOWN
+from sim.network.ways import Made, Way, free_down, free_up
 from sim.records import DROPS
 
 if TYPE_CHECKING:
@@ -102,6 +104,9 @@ class Transfers:
         ] = {}  # how often requests were sent on from a server that crashed
         # by node: the only link to each goal, -1: there is none
         self._direct: dict[int, dict[int, int]] = defaultdict(dict)
+        # by node, by goal
+        self.ways_up = Made(lambda here: Made(partial(self._way_up, here)))
+        self.ways_down = Made(lambda here: Made(partial(self._way_down, here)))
 
     def direct(self, here: int, goal: int) -> int:
         """Return the sure link that leads from node to node on a steady network, else -1."""
@@ -112,17 +117,41 @@ class Transfers:
             known[goal] = route[0] if route is not None and alone else -1
         return known[goal]
 
+    def _way_up(self, here: int, server: int) -> Way:
+        door, link = self.ends.doors[server], self.direct(here, server)
+        links, clock, sizes_bytes = self.links, self.clock, self.requests.up_bytes
+
+        def direct(rid: int, now_s: float) -> None:
+            clock.at(links.put(link, sizes_bytes[rid], now_s), ARRIVE, rid, door, rid)
+
+        def journey(rid: int, now_s: float) -> None:
+            self._send(Journey(self, rid, here, server, up=True), now_s)
+
+        if here == server:
+            return door
+        if link < 0:
+            return journey
+        return free_up(links, link, sizes_bytes, clock, door) if links.free(link) else direct
+
+    def _way_down(self, here: int, source: int) -> Way:
+        returned, link = self.ends.returned, self.direct(here, source)
+        links, sizes_bytes = self.links, self.requests.down_bytes
+
+        def direct(rid: int, now_s: float) -> None:
+            returned(rid, links.put(link, sizes_bytes[rid], now_s))
+
+        def journey(rid: int, now_s: float) -> None:
+            self._send(Journey(self, rid, here, source, up=False), now_s)
+
+        if here == source:
+            return returned
+        if link < 0:
+            return journey
+        return free_down(links, link, sizes_bytes, returned) if links.free(link) else direct
+
     def send_up(self, rid: int, here: int, server: int, now_s: float) -> None:
         """Send a request towards its server."""
-        if here == server:
-            self.ends.doors[server](rid, now_s)
-            return
-        link = self.direct(here, server)
-        if link >= 0:
-            due_s = self.links.put(link, self.requests.up_bytes[rid], now_s)
-            self.clock.at(due_s, ARRIVE, rid, self.ends.doors[server], rid)
-            return
-        self._send(Journey(self, rid, here, server, up=True), now_s)
+        self.ways_up[here][server](rid, now_s)
 
     def send_on(self, rid: int, here: int, server: int, now_s: float) -> None:
         """Send a request on from a server that crashed."""
@@ -131,14 +160,7 @@ class Transfers:
 
     def send_down(self, rid: int, here: int, source: int, now_s: float) -> None:
         """Send an answer towards its source."""
-        if here == source:
-            self.ends.returned(rid, now_s)
-            return
-        link = self.direct(here, source)
-        if link >= 0:
-            self.ends.returned(rid, self.links.put(link, self.requests.down_bytes[rid], now_s))
-            return
-        self._send(Journey(self, rid, here, source, up=False), now_s)
+        self.ways_down[here][source](rid, now_s)
 
     def _send(self, journey: Journey, now_s: float) -> None:
         if self.carrier.send(journey, now_s):

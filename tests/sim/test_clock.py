@@ -50,7 +50,7 @@ def test_ties_of_rank_and_key_keep_the_order_of_asking() -> None:
 def test_emissions_take_their_turn_among_alarms() -> None:
     clock, seen = Clock(), list[tuple[str, float]]()
 
-    def emit(rid: int, now_s: float) -> None:
+    def emit(rid: int, now_s: float, idle_s: float) -> None:
         assert clock.now == now_s
         seen.append((f"emit {rid}", now_s))
         clock.at(now_s, START, 0, note, "start")
@@ -71,7 +71,7 @@ def test_emissions_take_their_turn_among_alarms() -> None:
 def test_a_moment_is_idle_only_before_the_next_emission_and_the_next_alarm() -> None:
     clock, seen = Clock(), list[bool]()
 
-    def emit(rid: int, now_s: float) -> None:
+    def emit(rid: int, now_s: float, idle_s: float) -> None:
         for t_s in (1.2, 1.3, 1.5, 1.6):
             seen.append(clock.idle_before(t_s, EMIT, rid))
 
@@ -86,6 +86,21 @@ def test_a_moment_is_idle_only_before_the_next_emission_and_the_next_alarm() -> 
     assert seen == [True, True, True, False] + [True] * 4
     assert clock.idle_before(5.0, EMIT, 0)
     assert not clock.idle_before(5.1, EMIT, 0)  # after the end
+
+
+def test_an_emission_is_told_until_when_nothing_else_is_due() -> None:
+    clock, told = Clock(), list[float]()
+
+    def emit(rid: int, now_s: float, idle_s: float) -> None:
+        told.append(idle_s)
+        assert clock.idle_before(idle_s - 0.01, EMIT, rid)
+        assert not clock.idle_before(idle_s + 0.01, EMIT, rid)
+
+    for t_s, rank in ((1.0, SLOT), (1.4, END), (2.0, START), (3.5, END)):
+        clock.at(t_s, rank, 0, lambda item, now_s: None)
+    clock.stop(4.0)
+    clock.run_to_stop([1.0, 1.5, 2.5, 3.7], emit)
+    assert told == [1.4, 2.0, 3.5, 4.0]
 
 
 def test_the_run_stops_where_it_is_told_even_while_it_runs() -> None:

@@ -134,7 +134,7 @@ def test_a_superseded_plan_gives_up_trying() -> None:
     assert tables["requests"]["plan"].tolist() == [0, 0]  # the start plan serves on
     assert fleet.brains is not None
     # nobody is left who tries for the first plan: one alarm at most waits, for the second
-    waiting = [a for a in fleet.clock._heap if a[4].__name__ == "_again"]
+    waiting = [a for a in fleet.clock.heap if a[4].__name__ == "_again"]
     assert len(waiting) == 1
 
 

@@ -110,7 +110,7 @@ def test_the_short_way_is_the_long_way() -> None:
     ]
     short = engine(coming, Rules(servers=2, capacity=6))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sim.compute.stations._is_plain", lambda *_: False)
+        patch.setattr("sim.compute.stations.is_plain", lambda *_: False)
         fleet = live(world(Rules(servers=2, capacity=6)), workload(coming))
     assert type(fleet.stations[0]) is Station
     long = fleet.recorder.requests(fleet.requests)
