@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios import cli_bench, cli_look, cli_prove, cli_run
+from scenarios import cli_bench, cli_kernels, cli_look, cli_prove, cli_run
 from scenarios.cli_common import guarded
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ _VERBS = (
     (cli_look.train, MORE),
     (cli_bench.bench_routers, MORE),
     (cli_prove.prove, MORE),
+    (cli_kernels.kernels, MORE),
     (cli_look.doctor, MORE),
 )
 for _verb, _panel in _VERBS:

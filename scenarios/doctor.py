@@ -59,6 +59,7 @@ def examine(out: Path) -> list[Finding]:
         _disk(out),
         _browser(),
         _checkpoints(),
+        _kernels(),
     ]
 
 
@@ -142,3 +143,11 @@ def _checkpoints() -> Finding:
     return Finding(
         "checkpoints", ", ".join(ready) or "none", well, "" if well else "moedge train stream"
     )
+
+
+def _kernels() -> Finding:
+    from sim.fast.jit import ready
+
+    if ready():
+        return Finding("kernels", "compiled")
+    return Finding("kernels", "not compiled yet", True, "moedge kernels")

@@ -150,6 +150,12 @@ def assumed(ctx: Context, case: Case) -> str:
     """Return what the numbers of a case rest on."""
     meta = case.meta
     notes = []
+    engine = meta.get("engine")
+    if engine:
+        notes.append(
+            f"Computed by the engine <code>{esc(engine['name'])}</code>: {esc(engine['why'])}. "
+            "Both engines give the same results."
+        )
     if meta.get("model"):
         notes.append(
             f"Model <code>{esc(meta['model'])}</code>: answers come from the trained network "

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal
 from sim.arrivals.emission import expected
 from sim.dispatch import make_dispatcher
 from sim.errors import InputError
-from sim.fast.jit import COMPILED
+from sim.fast.jit import COMPILED, ready
 from sim.ports import Ruled
 
 if TYPE_CHECKING:
     from sim.config import DispatchSpec, World
     from sim.parts import Parts
 
-# below, a run ends before kernels are loaded (measured: tests/bench/bench_fleet.py)
-WORTH_REQUESTS = 200_000
+# below, `events` ends before kernels are loaded, or before they are compiled for the first time
+WORTH_REQUESTS, WORTH_COMPILING = 300_000, 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,20 @@ def decide(world: World, parts: Parts, dispatch: DispatchSpec) -> Decision:
         return Decision("slots", "asked for")
     if obstacle:
         return Decision("events", f"only events can do {obstacle}")
+    return _by_size(world)
+
+
+def _by_size(world: World) -> Decision:
     if not COMPILED:
         return Decision("events", "kernels are not compiled here, so slots would be slower")
-    number = requests(world)
+    about = f"about {(number := requests(world)):,.0f} requests"
     if number < WORTH_REQUESTS:
+        return Decision("events", f"{about} are too few for slots to pay (from {WORTH_REQUESTS:,})")
+    if number < WORTH_COMPILING and not ready():
         return Decision(
-            "events",
-            f"about {number:,.0f} requests are too few for slots to pay (from {WORTH_REQUESTS:,})",
+            "events", f"{about} end before kernels are compiled; `moedge kernels` does that once"
         )
-    return Decision("slots", f"nothing needs events, and there are about {number:,.0f} requests")
+    return Decision("slots", f"nothing needs events, and there are {about}")
 
 
 def requests(world: World) -> float:

@@ -61,6 +61,11 @@ def folder() -> Path:
     return root / fingerprint()
 
 
+def ready() -> bool:
+    """Tell whether kernels of this source were compiled before."""
+    return COMPILED and any(folder().rglob("*.nbi"))
+
+
 def fingerprint() -> str:
     """Hash the source of the simulator."""
     state = blake2b(digest_size=8)

@@ -28,8 +28,19 @@ def test_a_short_run_goes_event_by_event() -> None:
     assert "too few for slots to pay" in why
 
 
-def test_a_long_run_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_longer_run_is_not_worth_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "WORTH_REQUESTS", 10)
+    monkeypatch.setattr(room, "ready", lambda: False)
+    engine, why = chosen(world())
+    assert engine == "events"
+    assert "`moedge kernels` does that once" in why
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_long_run_is_compiled(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "WORTH_REQUESTS", 10)
+    monkeypatch.setattr(room, "ready", lambda: kept)
+    monkeypatch.setattr(room, "WORTH_COMPILING", 10**9 if kept else 20)
     engine, why = chosen(world())
     assert engine == "slots"
     assert "nothing needs events" in why

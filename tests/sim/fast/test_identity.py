@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sim.config import Discipline, DispatchSpec, World
+from sim.fast import warm
 from sim.records import Record
 from sim.sampling import row_bytes
 from tests.campaign.draws import DISPATCH
@@ -113,6 +114,11 @@ def test_plain_python_gives_the_same_bits() -> None:
     assert found.stderr == ""
     known = [worlds.run(worlds.plain(n), "events").digest for n in (1, 2, 4, 6, 9, 11)]
     assert found.stdout.split() == known
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_the_worlds_that_compile_kernels_are_alike_too(place: int) -> None:
+    hold(list(warm.worlds())[place])
 
 
 def test_a_difference_is_seen() -> None:
