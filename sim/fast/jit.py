@@ -43,12 +43,14 @@ def _compiled(kernel: F, options: dict[str, Any]) -> F:
         return kernel
     import numba
 
+    # (without the interpreter's lock, so that whoever watches for Ctrl-C can go on)
+    options = {"error_model": "numpy", "nogil": True, **options}
     config: Any = numba.config
     before, config.CACHE_DIR = config.CACHE_DIR, str(folder())
     try:
-        return cast("F", numba.njit(cache=True, error_model="numpy", **options)(kernel))
+        return cast("F", numba.njit(cache=True, **options)(kernel))
     except RuntimeError:  # no place on this disk may be written
-        return cast("F", numba.njit(error_model="numpy", **options)(kernel))
+        return cast("F", numba.njit(**options)(kernel))
     finally:
         config.CACHE_DIR = before
 
