@@ -75,6 +75,10 @@ def _fleet(
     policy: PolicySpec | None,
 ) -> Fleet | FastFleet:
     if engine == "slots":
+        if policy is not None and world.model is not None:
+            from sim.fast.minds import MindFleet
+
+            return MindFleet(world, workload, parts, dispatch, policy.cache)
         from sim.fast.fleet import FastFleet
 
         return FastFleet(world, workload, parts, dispatch)

@@ -68,3 +68,6 @@ node_at, link_at, batch_at = _record["nodes"], _record["links"], _record["batche
 req, event_at, line_at = _record["requests"], _record["heap"], _record["lines"]
 route_in, candidate_at, draw_at = _record["routes"], _record["candidates"], _record["draws"]
 pace_at, late_at = _record["paces"], _record["lates"]
+mind_at, used_at, ask_at = _record["minds"], _record["used"], _record["asks"]
+tariff_at, price_at, mask_at = _record["tariffs"], _record["prices"], _record["masks"]
+note_at, over_at = _record["notes"], _record["over"]

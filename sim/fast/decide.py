@@ -66,8 +66,6 @@ def requests(world: World) -> float:
 
 def forces_events(world: World, parts: Parts, dispatch: DispatchSpec) -> str:
     """Return the feature that only `events` can do, "" if there is none."""
-    if world.model is not None:
-        return "a model (model: its plans and caches change inside slots)"
     for link in world.links:
         if link.sharing == "fair":
             return f"fair links (links.{link.id}.sharing)"

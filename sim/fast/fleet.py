@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from sim.arrays import IntArray
     from sim.arrivals.workload import Workload
+    from sim.brains import Brains
     from sim.config import DispatchSpec, Work, World
     from sim.parts import Parts
     from sim.ports import ExpertKey
@@ -44,6 +45,9 @@ _WORKS: tuple[Work, ...] = ("drop", "keep", "resume", "migrate")
 class FastFleet:
     """Everything that moves in one run of `model: none`, in compiled kernels.
 
+    `sim.fast.minds` adds what models need; its hooks here are `stamps`, `_answer`, `_decide` and
+    `_parcels`.
+
     Args:
         world: The run.
         workload: All requests, drawn before the run.
@@ -51,6 +55,8 @@ class FastFleet:
         dispatch: Who serves a request, and how old a view it gets.
         window: Emissions that are loaded at once; no result depends on it.
     """
+
+    stamps: ClassVar[type[Stamps]] = Stamps
 
     def __init__(
         self,
@@ -61,9 +67,11 @@ class FastFleet:
         window: int = WINDOW,
     ) -> None:
         self.world, self.parts = world, parts
-        self.clock, self.requests, self.recorder = Clock(), Stamps(workload), Recorder(0)
-        self.card = self.brains = None
-        outages = timetable(world)
+        self.card = parts.card
+        self.clock, self.requests = Clock(), self.stamps(workload)
+        self.recorder = Recorder(self.card.experts if self.card else 0)
+        self.brains: Brains | None = None
+        outages = timetable(world, self.card)
         self.faults = Faults(self.clock, outages, self, self._note_fault)
         dispatcher = make_dispatcher(world, dispatch, parts)
         assert isinstance(dispatcher, Ruled)
@@ -102,28 +110,33 @@ class FastFleet:
             clock.at(0.0, SLOT, 1, self._refresh, 0)
         if not self.requests.count:
             facts["stop_s"] = self.world.duration_s
-        while True:
-            t_s, rank, key = clock.following()
-            self._advance(t_s, order_of(rank, key))
-            if t_s > facts["stop_s"]:
-                break
+        while self._advance() <= facts["stop_s"]:
             clock.step()
         self.end_s = float(facts["stop_s"])
         if self.end_s > self.slots_closed * self.world.slot_s:
             self._close_slot(self.slots_closed, self.end_s)
 
-    def _advance(self, until_s: float, until_order: int) -> None:
-        while (why := advance(self.state.run, until_s, until_order)) != REACHED:
-            if why == MORE:
-                self._load()
-            elif why == GROW:
-                self.state.reserve(len(self.state.heap))
-            elif why == ROUTE:
-                self.routes.settle()
-            elif why == DRAWS:
-                self._draw(MOST_DRAWS)
-            elif why == BROKEN:
-                raise LawViolation(f"L3 capacity: node {self.facts['broken']} runs too many")
+    def _advance(self) -> float:
+        """Let everything happen before the next alarm of the clock, and return its time."""
+        while True:
+            t_s, rank, key = self.clock.following()
+            why = advance(self.state.run, t_s, order_of(rank, key))
+            if why == REACHED:
+                return t_s
+            self._answer(why)
+
+    def _answer(self, why: int) -> None:
+        """Do what a kernel asks for."""
+        if why == MORE:
+            self._load()
+        elif why == GROW:
+            self.state.reserve(len(self.state.heap))
+        elif why == ROUTE:
+            self.routes.settle()
+        elif why == DRAWS:
+            self._draw(MOST_DRAWS)
+        elif why == BROKEN:
+            raise LawViolation(f"L3 capacity: node {self.facts['broken']} runs too many")
 
     def _load(self) -> None:
         """Let requests that ended make room for the next emissions."""
@@ -155,9 +168,13 @@ class FastFleet:
             self._close_slot(slot - 1, now_s)
         if now_s >= self.facts["stop_s"]:
             return
+        self._decide(slot, now_s)
         if self.parts.on_slot is not None:
             self.parts.on_slot(slot, self.world.slots)
         self.clock.at((slot + 1) * self.world.slot_s, SLOT, 0, self._boundary, slot + 1)
+
+    def _decide(self, slot: int, now_s: float) -> None:
+        """Do nothing: without a model nobody decides."""
 
     def _close_slot(self, slot: int, now_s: float) -> None:
         settle_all(self.state.run, now_s)
@@ -269,8 +286,12 @@ class FastFleet:
         present = self.node_audit.check(self.state, self.end_s, every=True)
         flying = on_way.aloft + len(late)
         counts = conservation(table, len(choosing) + flying + present)
-        self.link_audit.check(self.link_book.sent_bytes, on_way, late)
+        self.link_audit.check(self.link_book.sent_bytes, on_way, late, self._parcels())
         return counts
+
+    def _parcels(self) -> Sequence[tuple[int, float]]:
+        """Return (link, bytes) of messages on their way: none without a model."""
+        return ()
 
     def own_s(self, node: int) -> float:
         """Return a node's own work: none without a model."""

@@ -21,7 +21,8 @@ class State:
 
     Attributes:
         run: RUN, (1,).
-        nodes, links, batches, requests, heap, lines, routes, candidates, draws, paces, lates:
+        nodes, links, batches, requests, heap, lines, routes, candidates, draws, paces, lates,
+        minds, used, asks, tariffs, prices, masks, notes, over:
             Arrays of the records of `sim.fast.layout`.
     """
 
@@ -36,6 +37,14 @@ class State:
     draws: AnyArray
     paces: AnyArray
     lates: AnyArray
+    minds: AnyArray
+    used: AnyArray
+    asks: AnyArray
+    tariffs: AnyArray
+    prices: AnyArray
+    masks: AnyArray
+    notes: AnyArray
+    over: AnyArray
 
     def __init__(self) -> None:
         self.run: AnyArray = np.zeros(1, RUN)
