@@ -13,7 +13,7 @@ from sim.fast.jit import COMPILED
 from sim.fast.layout import ARRAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableSequence
 
     import numpy as np
 
@@ -30,6 +30,34 @@ def address(array: AnyArray) -> int:
     if not COMPILED:
         _KNOWN[at] = array
     return at
+
+
+def word(dtype: np.dtype[Any], name: str) -> int:
+    """Return the place of a field in a record whose fields all take eight bytes."""
+    fields: Any = dtype.fields
+    return int(fields[name][1]) // 8
+
+
+def ints_of(array: AnyArray, place: int = 0) -> MutableSequence[int]:
+    """Return one record as integers: numpy takes ten times as long for a field of it."""
+    return all_ints(array[place : place + 1])
+
+
+def floats_of(array: AnyArray, place: int = 0) -> MutableSequence[float]:
+    """Return one record as floats."""
+    return all_floats(array[place : place + 1])
+
+
+def all_ints(array: AnyArray) -> MutableSequence[int]:
+    """Return all fields of all records in a row, as integers."""
+    raw: Any = array.view("i8")
+    return cast("MutableSequence[int]", memoryview(raw))
+
+
+def all_floats(array: AnyArray) -> MutableSequence[float]:
+    """Return all fields of all records in a row, as floats."""
+    raw: Any = array.view("f8")
+    return cast("MutableSequence[float]", memoryview(raw))
 
 
 def _plain(name: str) -> Callable[[Any, int], Any]:

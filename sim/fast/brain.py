@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sim.compute.deployment import Deployment
 from sim.compute.swap import Swap
+from sim.fast.access import floats_of, ints_of, word
 from sim.fast.held import FastRunning
+from sim.fast.layout import MIND
 from sim.plans import Blend, is_gated
 
 if TYPE_CHECKING:
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
     from sim.fast.tariffs import Tariffs
     from sim.plans import Plan
     from sim.ports import ExpertCache, NodeDecision
+
+_PLAN, _WEIGHTS, _GATED, _GATED_RUNNING, _SPARE, _CALM, _TELL, _MASKS, _TARIFF = (
+    word(MIND, name)
+    for name in (
+        "plan", "weights", "gated", "gated_running", "spare", "calm", "tell", "masks", "tariff",
+    )
+)  # fmt: skip
+_EACH_BYTES, _KV_BYTES, _FLOP = (word(MIND, name) for name in ("each_bytes", "kv_bytes", "flop"))
 
 
 class NodeClock:
@@ -71,11 +81,12 @@ class FastDeployment(Deployment):
         cache: ExpertCache,
     ) -> None:
         self._facade, self._state = facade, facade._state
-        self._mind: Any = self._state.minds[facade.node]
+        minds = self._state.minds
+        self._mind, self._mind_reals = ints_of(minds, facade.node), floats_of(minds, facade.node)
         self._force: InForce | None = None
         super().__init__(common, cast("Station", facade), cost, ledger, cache)
         self._running: FastRunning = FastRunning(ledger, cost.merged_bytes, self._state)
-        self._mind["kv_bytes"] = cost.kv_bytes(1)
+        self._mind_reals[_KV_BYTES] = cost.kv_bytes(1)
         self.waits_for_ends = False  # somebody wants to know of every batch that ends
 
     # --- facts that kernels read
@@ -89,65 +100,66 @@ class FastDeployment(Deployment):
     def in_force(self, force: InForce | None) -> None:
         self._force, mind = force, self._mind
         if force is None:
-            mind["plan"] = -1
+            mind[_PLAN] = -1
             return
-        mind["plan"], mind["weights"] = force.name, force.plan_id
-        mind["gated"] = is_gated(force.plan)
-        mind["each_bytes"] = self.cost.activation_bytes(1, force.plan)
+        mind[_PLAN], mind[_WEIGHTS] = force.name, force.plan_id
+        mind[_GATED] = is_gated(force.plan)
+        self._mind_reals[_EACH_BYTES] = self.cost.activation_bytes(1, force.plan)
 
     @property
     def _gated_running(self) -> int:
-        return int(self._mind["gated_running"])
+        return self._mind[_GATED_RUNNING]
 
     @_gated_running.setter
     def _gated_running(self, number: int) -> None:
-        self._mind["gated_running"] = number
+        self._mind[_GATED_RUNNING] = number
 
     @property
     def flop(self) -> float:
         """Return the work of all batches."""
-        return float(self._mind["flop"])
+        return self._mind_reals[_FLOP]
 
     @flop.setter
     def flop(self, value: float) -> None:
-        self._mind["flop"] = value
+        self._mind_reals[_FLOP] = value
 
     def refresh(self) -> None:
         """Say whether kernels may start batches here, and whether somebody waits for their ends."""
-        mind, force = self._mind, self._force
-        mind["spare"] = bool(self.store.resident)
-        mind["calm"] = force is not None and self._owed_bytes == 0.0 and self._is_priced(force.plan)
-        mind["tell"] = (
-            self.waits_for_ends
-            or self._owed_bytes > 0.0
-            or bool(self.store._starved)
+        mind, force, store = self._mind, self._force, self.store
+        owes = self._owed_bytes > 0.0
+        mind[_SPARE] = bool(store.resident)
+        mind[_CALM] = force is not None and not owes and self._is_priced(force.plan)
+        mind[_TELL] = (
+            owes
+            or self.waits_for_ends
+            or bool(store._starved)
             or self._running.retired
             or self.swap.waits_for_ends
-            or self._frees_experts()
+            or self._frees_experts(force)
         )
 
     def _is_priced(self, plan: Plan) -> bool:
         """Tell whether size and experts make a batch's time; let kernels find the tables."""
-        mind, size = self._mind, self.spec.batching.max_size
-        mind["masks"] = -1
+        mind = self._mind
+        mind[_MASKS] = -1
         if is_gated(plan):
             place = self.tariffs.masks(plan)
             if not self.preload or not self.store.settled or place is None:
                 return False
-            mind["masks"] = -1 if isinstance(plan, Blend) else place
+            mind[_MASKS] = -1 if isinstance(plan, Blend) else place
         elif self._gated_running and not self.preload:
             return False
-        mind["tariff"] = self.tariffs.tariff(self.cost, plan, size)
+        mind[_TARIFF] = self.tariffs.tariff(self.cost, plan, self.spec.batching.max_size)
         return True
 
-    def _frees_experts(self) -> bool:
+    def _frees_experts(self, force: InForce | None) -> bool:
         """Tell whether the end of a gated batch may let experts go."""
-        force = self._force
         if force is None or not is_gated(force.plan):
             return self._gated_running > 0
+        if not self.preload:
+            return False
         settled = self.store.settled and self.expected is None
-        whole = settled and len(self.store.resident) == len(self._units.of(force.plan))
-        return self.preload and not whole
+        return not settled or len(self.store.resident) != len(self._units.of(force.plan))
 
     # --- service
 

@@ -6,11 +6,13 @@ What kernels cannot do is done here, step by step as `sim.compute.station` and `
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sim.clock import END
 from sim.compute.floor import MEMORY_FULL, Batch, Job
 from sim.fast import doors
+from sim.fast.access import ints_of, word
+from sim.fast.layout import MIND, NODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
     from sim.fast.state import State
     from sim.plans import Plan
 
-Served = "Callable[[int, Sequence[int], float], None]"
+_UP, _EPOCH, _FREE, _WAITING, _WARMING = (
+    word(NODE, name) for name in ("up", "epoch", "free", "waiting", "warming")
+)
+_BLOCKED, _RUNNING, _JOBS = (word(MIND, name) for name in ("blocked", "running", "jobs"))
+_FACTS = ["id", "first", "size", "plan", "weights"]  # of a batch
 _ROOM = 64  # events that one step here brings about at most, beside answers
 
 
@@ -54,12 +60,11 @@ class Facade:
     ) -> None:
         self.spec, self.node, self.clock = spec, spec.id, clock
         self._state, self._plan_of, self._settle = state, plan_of, settle
-        self._record: Any = state.nodes[spec.id]
-        self._mind: Any = state.minds[spec.id]
-        self._first, self._max_size = int(self._record["first_batch"]), spec.batching.max_size
+        self._record, self._mind = ints_of(state.nodes, spec.id), ints_of(state.minds, spec.id)
+        self._max_size = spec.batching.max_size
         self._jobs: deque[Job] = deque()
         self._working_s = 0.0  # of jobs on servers now
-        self._begun: dict[int, Batch] = {}  # by place: batches that walk through their layers
+        self._begun: dict[int, int] = {}  # by id: places of batches that walk through their layers
         self.served: Callable[[int, Sequence[int], float], None] | None = None
         self.job_s = self.job_lost_s = self.job_asked_s = 0.0
 
@@ -68,21 +73,21 @@ class Facade:
     @property
     def up(self) -> bool:
         """Tell whether the node is up."""
-        return bool(self._record["up"])
+        return bool(self._record[_UP])
 
     @property
     def epoch(self) -> int:
         """Return how often the node has crashed."""
-        return int(self._record["epoch"])
+        return int(self._record[_EPOCH])
 
     @property
     def blocked(self) -> bool:
         """Tell whether no batch may start."""
-        return bool(self._mind["blocked"])
+        return bool(self._mind[_BLOCKED])
 
     @blocked.setter
     def blocked(self, value: bool) -> None:
-        self._mind["blocked"] = value
+        self._mind[_BLOCKED] = value
 
     def wake(self, now_s: float) -> None:
         """Start what may start after everything else that happens at this instant."""
@@ -95,26 +100,26 @@ class Facade:
         """Let own work and batches start while servers are free."""
         run, node = self._state.run, self.node
         self._state.reserve(_ROOM)
-        while self._record["free"] > 0 and (self._jobs or self._ready(now_s)):
+        while self._record[_FREE] and (self._jobs or self._ready(now_s)):
             if not self._may_work(now_s):
                 break
             if self._jobs:
                 self._start_job(self._jobs.popleft(), now_s)
                 continue
-            waiting = int(self._record["waiting"])
+            waiting = self._record[_WAITING]
             size = self.service.admit(min(waiting, self._max_size), now_s)
             if size:
                 self._start_batch(size, now_s)
-            elif self._mind["running"]:
+            elif self._mind[_RUNNING]:
                 break  # their end frees memory and wakes this station
             else:
                 doors.turn_away(run, node, MEMORY_FULL, now_s)
             self._state.reserve(_ROOM)
-        self._mind["jobs"] = len(self._jobs)
+        self._mind[_JOBS] = len(self._jobs)
         self.service.refresh()
 
     def _ready(self, now_s: float) -> int:
-        return 0 if self._mind["blocked"] else doors.ready(self._state.run, self.node, now_s)
+        return 0 if self._mind[_BLOCKED] else doors.ready(self._state.run, self.node, now_s)
 
     def _may_work(self, now_s: float) -> bool:
         """Tell whether a warm server is free; else let cold ones begin their set-up."""
@@ -122,58 +127,54 @@ class Facade:
         if setup is None or doors.still_warm(run, node, now_s):
             return True
         wanted = len(self._jobs) * self._max_size + self._ready(now_s)
-        while record["free"] > 0 and wanted > record["warming"] * self._max_size:
-            record["warming"] += 1
+        while record[_FREE] and wanted > record[_WARMING] * self._max_size:
+            record[_WARMING] += 1
             doors.take_server(run, node, now_s)
             self.clock.at(now_s + setup.time_s, END, -1 - node, self._warmed, self.epoch)
         return False
 
     def _warmed(self, epoch: int, now_s: float) -> None:
         if epoch == self.epoch:
-            self._record["warming"] -= 1
+            self._record[_WARMING] -= 1
             doors.release(self._state.run, self.node, now_s)
             self.wake(now_s)
 
     def _start_batch(self, size: int, now_s: float) -> None:
         place = doors.gather(self._state.run, self.node, size, now_s)
-        batch = self._begun[place] = self._batch(place, now_s)
+        batch = self._batch(place, now_s)
+        self._begun[batch.id] = place
         self.service.begin(batch, now_s)
 
     def _batch(self, place: int, start_s: float) -> Batch:
-        record = self._state.batches[place]
-        ids, rid, mates = [], int(record["first"]), self._state.requests["mate"]
-        while rid >= 0:
-            ids.append(rid)
-            rid = int(mates[rid])
-        weights = int(record["weights"])
-        return Batch(
-            int(record["id"]), ids, self.epoch, start_s, int(record["plan"]),
-            self._plan_of(weights), weights, float(record["service_s"]),
-        )  # fmt: skip
+        number, first, size, plan_id, weights = self._state.batches[place][_FACTS].item()
+        ids = [first]
+        if size > 1:
+            mates = self._state.requests["mate"]
+            while (rid := int(mates[ids[-1]])) >= 0:
+                ids.append(rid)
+        plan = self._plan_of(weights)
+        return Batch(number, ids, self.epoch, start_s, plan_id, plan, weights)
 
     def serve_for(self, batch: Batch, now_s: float) -> None:
         """Let a batch end when its time is over; the kernel knows all of it from now on."""
-        place = self._place(batch)
-        del self._begun[place]
+        place = self._begun.pop(batch.id)
         self._state.reserve(_ROOM)
         doors.serve_for(self._state.run, place, batch.service_s, now_s)
-
-    def _place(self, batch: Batch) -> int:
-        return next(place for place, each in self._begun.items() if each is batch)
 
     # --- service ends
 
     def finish(self, batch: Batch, now_s: float) -> None:
         """End the service of a batch that has walked; ignored when a crash has taken it."""
         if batch.epoch == self.epoch:
-            place = self._place(batch)
+            place = self._begun.pop(batch.id)
             record = self._state.batches[place]
             record["service_s"], record["stall_s"] = batch.service_s, batch.stall_s
-            self._end(place, self._begun.pop(place), now_s)
+            self._end(place, batch, now_s)
 
     def ended(self, place: int, now_s: float) -> None:
         """End the service of a batch that somebody waits for."""
         self._end(place, self._batch(place, now_s), now_s)
+        self.service.refresh()
 
     def _end(self, place: int, batch: Batch, now_s: float) -> None:
         state, run = self._state, self._state.run
@@ -181,7 +182,6 @@ class Facade:
         doors.let_go(run, place, now_s)
         self.service.end(batch, now_s)
         state.reserve(_ROOM + len(batch.ids))
-        self._mind["jobs"] = len(self._jobs)
         doors.stamp(run, place, now_s)
         if self.served is None:
             doors.note_over(run, place)
@@ -189,7 +189,6 @@ class Facade:
             self.served(self.node, batch.ids, now_s)
         doors.answer(run, place, now_s)
         self._settle()
-        self.service.refresh()
 
     # --- the node's own work
 
@@ -197,8 +196,8 @@ class Facade:
         """Run the node's own work on the next free server, then call `done` with the time."""
         self.job_asked_s += work_s
         self._jobs.append(Job(work_s, done, self.epoch))
-        self._mind["jobs"] = len(self._jobs)
-        if self._record["free"] > 0:
+        self._mind[_JOBS] = len(self._jobs)
+        if self._record[_FREE]:
             self.wake(now_s)
 
     def _start_job(self, job: Job, now_s: float) -> None:
@@ -226,4 +225,4 @@ class Facade:
         self._working_s = 0.0
         self._jobs.clear()
         self._begun.clear()
-        self._mind["jobs"] = self._mind["running"] = 0
+        self._mind[_JOBS] = self._mind[_RUNNING] = 0

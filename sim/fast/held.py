@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from sim.compute.inforce import Running
 from sim.compute.memory import Ledger
+from sim.fast.access import all_floats, ints_of, word
+from sim.fast.layout import MIND
 from sim.fast.think import CATEGORIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sim.arrays import FloatArray
+    from sim.arrays import AnyArray
     from sim.compute.inforce import InForce
     from sim.fast.state import State
+
+_RUNNING = word(MIND, "running")
 
 
 class Used:
     """Bytes in use by category, in the kernel's array.
 
     Args:
-        values: Those of one node, (categories,).
+        records: Those of one node, (categories,).
     """
 
-    def __init__(self, values: FloatArray) -> None:
-        self._values = values
+    def __init__(self, records: AnyArray) -> None:
+        self._values = all_floats(records)
 
     def __len__(self) -> int:
         return len(self._values)
 
     def __getitem__(self, category: int) -> float:
-        return float(self._values[category])
+        return self._values[category]
 
     def __setitem__(self, category: int, size_bytes: float) -> None:
         self._values[category] = size_bytes
 
     def __iter__(self) -> Iterator[float]:
-        return iter(self._values.tolist())
+        return iter(self._values)
 
 
 class FastLedger(Ledger):
@@ -50,8 +54,8 @@ class FastLedger(Ledger):
     def __init__(self, ledger: Ledger, state: State) -> None:
         super().__init__(ledger.node, ledger.budget_bytes, ledger.log)
         first = ledger.node * CATEGORIES
-        values = state.used["bytes"][first : first + CATEGORIES]
-        self.used_bytes = cast("list[float]", Used(values))
+        records = state.used[first : first + CATEGORIES]
+        self.used_bytes = cast("list[float]", Used(records))
         state.minds[ledger.node]["budget_bytes"] = ledger.budget_bytes
 
 
@@ -66,14 +70,14 @@ class FastRunning(Running):
 
     def __init__(self, ledger: Ledger, merged_bytes: float, state: State) -> None:
         super().__init__(ledger, merged_bytes)
-        self._mind: Any = state.minds[ledger.node]
+        self._mind = ints_of(state.minds, ledger.node)
         self._state, node = state, state.nodes[ledger.node]
         self._places = slice(
             int(node["first_batch"]), int(node["first_batch"] + node["all_servers"])
         )
 
     def __bool__(self) -> bool:
-        return bool(self._mind["running"])
+        return bool(self._mind[_RUNNING])
 
     @property
     def retired(self) -> bool:

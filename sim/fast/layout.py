@@ -110,7 +110,7 @@ TARIFF = np.dtype([("at", "i8")])  # by size of a batch: the place of its price,
 # of a batch; or of one layer, for 1, 2, ... experts touched; the work of the whole batch leads
 PRICE = np.dtype([("value", "f8")])
 MASK = np.dtype([("experts", "i8")])  # by input and layer
-NOTE = np.dtype([("node", "i4"), ("category", "i4"), ("t_s", "f8"), ("bytes", "f8")])
+NOTE = np.dtype([("node", "i8"), ("category", "i8"), ("t_s", "f8"), ("bytes", "f8")])
 OVER = np.dtype([("id", "i8")])  # requests whose service ended
 
 ARRAYS = (

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.errors import LawViolation
+from sim.fast.access import floats_of, word
 from sim.fast.book import SlotBook
 from sim.fast.brains import FastBrains, FastLinks
 from sim.fast.facade import Facade
 from sim.fast.fleet import FastFleet
-from sim.fast.layout import ASK, CALL, ENDED, MIND, OVER, OVERFULL, USED
+from sim.fast.layout import ASK, CALL, ENDED, MIND, OVER, RUN, USED
 from sim.fast.ledger import agree
 from sim.fast.open_books import LiveRecorder, LiveStamps
 from sim.fast.outcomes import Ended
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from sim.parts import Parts
     from sim.plans import Plan
     from sim.ports import ExpertKey
+
+_ABOUT, _NOW_S, _PAUSE, _NOTED, _NOTES_COUNT = (
+    word(RUN, name) for name in ("about", "now_s", "pause", "noted", "notes_count")
+)
 
 
 class MindFleet(FastFleet):
@@ -64,6 +69,7 @@ class MindFleet(FastFleet):
         assert self.card is not None
         state = self.state
         _add_minds(state, workload)
+        self._reals = floats_of(state.run)
         self.facts["layers"] = self.card.layers
         self.requests.state = state
         self.recorder = LiveRecorder(self.card.experts, state)
@@ -91,13 +97,13 @@ class MindFleet(FastFleet):
 
     def _answer(self, why: int) -> None:
         """Do what a kernel asks for."""
-        facts = self.facts
-        if why not in {CALL, ENDED, OVERFULL}:
+        if why < CALL:
             super()._answer(why)
             return
-        about, now_s = int(facts["about"]), float(facts["now_s"])
-        facts["pause"] = 0
-        if facts["noted"] + 2 > facts["notes_count"]:
+        facts = self.state.ints
+        about, now_s = facts[_ABOUT], self._reals[_NOW_S]
+        facts[_PAUSE] = 0
+        if facts[_NOTED] + 2 > facts[_NOTES_COUNT]:
             self.recorder.keep()
         if why == CALL:
             self.stations[about].start_ready(now_s)

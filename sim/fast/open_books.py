@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.fast.layout import NOTE
+from sim.fast.access import all_floats, all_ints, word
+from sim.fast.layout import NOTE, RUN
 from sim.fast.stamps import Stamps
 from sim.recorder import Recorder
 from sim.records import columns, dtype
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sim.arrivals.workload import Workload
     from sim.fast.state import State
 
+_NOTED = word(RUN, "noted")
 _NOTES = 1 << 16  # changes of memory that are kept together
 
 
@@ -55,14 +57,17 @@ class LiveRecorder(Recorder):
         super().__init__(experts)
         self._state = state
         state.put("notes", np.zeros(_NOTES, NOTE))
+        self._ints, self._reals = all_ints(state.notes), all_floats(state.notes)
 
     def memory(self, node: int, t_s: float, category: int, size_bytes: float) -> None:
         """Append one change of the memory ledger."""
-        facts = self._state.facts
-        if facts["noted"] + 2 > facts["notes_count"]:
+        facts = self._state.ints
+        if facts[_NOTED] + 2 > _NOTES:
             self.keep()
-        self._state.notes[int(facts["noted"])] = (node, category, t_s, size_bytes)
-        facts["noted"] += 1
+        at = 4 * facts[_NOTED]
+        self._ints[at], self._ints[at + 1] = node, category
+        self._reals[at + 2], self._reals[at + 3] = t_s, size_bytes
+        facts[_NOTED] += 1
 
     def keep(self) -> None:
         """Make room for more changes."""

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.fast.access import address
+from sim.fast.access import address, ints_of, word
 from sim.fast.layout import ARRAYS, RUN
 
 if TYPE_CHECKING:
     from sim.arrays import AnyArray
 
 _TYPES = dict(ARRAYS)
+_PENDING = word(RUN, "pending")
 _LEAST = 1  # records of an array, so that it has an address
 
 
@@ -49,6 +50,7 @@ class State:
     def __init__(self) -> None:
         self.run: AnyArray = np.zeros(1, RUN)
         self.facts = self.run[0]
+        self.ints = ints_of(self.run)  # the same, faster
         for name, dtype in ARRAYS:
             self.put(name, np.zeros(0, dtype))
 
@@ -63,7 +65,7 @@ class State:
 
     def reserve(self, events: int) -> None:
         """Make sure that so many more events find room."""
-        pending = int(self.facts["pending"])
+        pending = self.ints[_PENDING]
         if pending + events > len(self.heap):
             wider = np.zeros(2 * (pending + events), _TYPES["heap"])
             wider[:pending] = self.heap[:pending]
