@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sim.arrivals.emission import expected
 from sim.errors import InputError
 from sim.fast.jit import COMPILED
 from sim.fleet import make_dispatcher
+from sim.plans import is_gated
 from sim.ports import Ruled
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ class Decision:
         return {"name": self.engine, "why": self.why}
 
 
-def decide(world: World, parts: Parts, dispatch: DispatchSpec) -> Decision:
+def decide(  # noqa: PLR0911  (one per answer)
+    world: World, parts: Parts, dispatch: DispatchSpec
+) -> Decision:
     """Choose the engine that a world asks for.
 
     Raises:
@@ -48,6 +51,8 @@ def decide(world: World, parts: Parts, dispatch: DispatchSpec) -> Decision:
         return Decision("slots", "asked for")
     if obstacle:
         return Decision("events", f"only events can do {obstacle}")
+    if slow := streams_experts(world, parts):
+        return Decision("events", f"{slow}, which events do faster")
     if not COMPILED:
         return Decision("events", "kernels are not compiled here, so slots would be slower")
     number = requests(world)
@@ -62,6 +67,19 @@ def decide(world: World, parts: Parts, dispatch: DispatchSpec) -> Decision:
 def requests(world: World) -> float:
     """Return how many requests a world is expected to emit."""
     return sum(expected(stream.arrivals, 0.0, world.duration_s) for stream in world.streams)
+
+
+def streams_experts(world: World, parts: Parts) -> str:
+    """Name a node that serves a gated plan out of a cache that evicts, "" if there is none.
+
+    Python walks its batches in both engines, and kernels and Python would take turns at each.
+    """
+    for node in world.nodes:
+        if node.plan is not None and is_gated(node.plan):
+            make: Any = parts.cache(node.cache)
+            if not make.preload:
+                return f"nodes.{node.id} streams experts (cache: {node.cache})"
+    return ""
 
 
 def forces_events(world: World, parts: Parts, dispatch: DispatchSpec) -> str:
