@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sim.audits import Audits
 from sim.compute.cost import CostModel
@@ -28,10 +28,15 @@ if TYPE_CHECKING:
 class Brains:
     """Deployments and their hosts in one run with a model.
 
+    What another engine does its own way it overrides: `coupling_of`, `audits_of` and `_make`.
+
     Args:
         fleet: The stations, clock and records to work with.
         cache: Expert cache of the routed nodes; None: what the nodes say.
     """
+
+    coupling_of: ClassVar[type[Coupling]] = Coupling
+    audits_of: ClassVar[type[Audits]] = Audits
 
     def __init__(self, fleet: Fleet, cache: str | None) -> None:
         world, card, parts = fleet.world, fleet.card, fleet.parts
@@ -43,7 +48,9 @@ class Brains:
         self.usage_assumed, self.notes = False, list[str]()
         mixes = NodeMixes(world, len(card.tasks))
         shards = Shards(parts.hosts, parts.shard_of)
-        self.coupling = Coupling(world, card, shards, fleet.requests, fleet.recorder, mixes.by_node)
+        self.coupling = self.coupling_of(
+            world, card, shards, fleet.requests, fleet.recorder, mixes.by_node
+        )
         post = Post(fleet.carrier, self.coupling.deliver)
         self.coupling.post = post.send
         self.coupling.audits = self.audits = self._audits(fleet)
@@ -67,7 +74,7 @@ class Brains:
     def _audits(self, fleet: Fleet) -> Audits:
         feedback, clock = fleet.world.feedback, fleet.clock
         drawn: list[bool] = (fleet.requests.workload.audit < feedback.fraction).tolist()
-        audits = Audits(feedback, drawn, self.coupling.listens(), clock, fleet.life)
+        audits = self.audits_of(feedback, drawn, self.coupling.listens(), clock, fleet.life)
         post = Post(fleet.carrier, audits.deliver, audits.lose)
         audits.post = post.send
         return audits
@@ -85,13 +92,19 @@ class Brains:
         if cost.usage_note and cost.usage_note not in self.notes:
             self.notes.append(cost.usage_note)
         ledger = Ledger(node, spec.hardware.memory_bytes, self._recorder)
-        deployment = Deployment(self._common, station, cost, ledger, self._new_cache(station))
-        station.service = deployment
+        deployment = self._make(station, cost, ledger)
         deployment.check_fits()
         self.deployments[node] = deployment
-        self.coupling.swaps[node] = Swap(self._common.clock, deployment, card.experts)
         self._start[node] = self.coupling.start_plan(node)
         deployment.provision(self._start[node], 0.0)
+
+    def _make(self, station: Station, cost: CostModel, ledger: Ledger) -> Deployment:
+        """Make a node's deployment, and who carries out its decisions."""
+        deployment = Deployment(self._common, station, cost, ledger, self._new_cache(station))
+        station.service = deployment
+        swap = Swap(self._common.clock, deployment, self._card.experts)
+        self.coupling.swaps[station.node] = swap
+        return deployment
 
     def _new_cache(self, station: Station) -> ExpertCache:
         override = self.cache if station.spec.plan is None else None

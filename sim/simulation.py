@@ -47,7 +47,7 @@ def simulate(world: World, policy: PolicySpec | None, parts: Parts) -> Record:
     if decision.engine == "slots":
         from sim.fast.run import fast_fleet
 
-        fleet = fast_fleet(world, parts, dispatch)
+        fleet = fast_fleet(world, parts, dispatch, cache=policy.cache if policy else None)
     else:
         workload = draw_workload(world, parts.card.pool_sizes if parts.card else None)
         fleet = Fleet(world, workload, parts, dispatch, policy.cache if policy else None)

@@ -13,7 +13,7 @@ from sim.fast.jit import COMPILED
 from sim.fast.layout import ARRAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableSequence
 
     import numpy as np
 
@@ -30,6 +30,34 @@ def address(array: AnyArray) -> int:
     if not COMPILED:
         _KNOWN[at] = array
     return at
+
+
+def word(dtype: np.dtype[Any], name: str) -> int:
+    """Return the place of a field in a record whose fields all take eight bytes."""
+    fields: Any = dtype.fields
+    return int(fields[name][1]) // 8
+
+
+def ints_of(array: AnyArray, place: int = 0) -> MutableSequence[int]:
+    """Return one record as integers: numpy takes ten times as long for a field of it."""
+    return all_ints(array[place : place + 1])
+
+
+def floats_of(array: AnyArray, place: int = 0) -> MutableSequence[float]:
+    """Return one record as floats."""
+    return all_floats(array[place : place + 1])
+
+
+def all_ints(array: AnyArray) -> MutableSequence[int]:
+    """Return all fields of all records in a row, as integers."""
+    raw: Any = array.view("i8")
+    return cast("MutableSequence[int]", memoryview(raw))
+
+
+def all_floats(array: AnyArray) -> MutableSequence[float]:
+    """Return all fields of all records in a row, as floats."""
+    raw: Any = array.view("f8")
+    return cast("MutableSequence[float]", memoryview(raw))
 
 
 def _plain(name: str) -> Callable[[Any, int], Any]:
@@ -68,3 +96,6 @@ node_at, link_at, batch_at = _record["nodes"], _record["links"], _record["batche
 req, event_at, line_at = _record["requests"], _record["heap"], _record["lines"]
 route_in, candidate_at, draw_at = _record["routes"], _record["candidates"], _record["draws"]
 pace_at, late_at = _record["paces"], _record["lates"]
+mind_at, used_at, ask_at = _record["minds"], _record["used"], _record["asks"]
+tariff_at, price_at, mask_at = _record["tariffs"], _record["prices"], _record["masks"]
+note_at, over_at = _record["notes"], _record["over"]

@@ -9,7 +9,7 @@ import numpy as np
 from sim.records import columns, dtype
 
 if TYPE_CHECKING:
-    from sim.arrays import AnyArray
+    from sim.arrays import AnyArray, IntArray
     from sim.config import World
     from sim.records import Table
 
@@ -20,14 +20,16 @@ class SlotBook:
     Args:
         world: The run.
         nodes: Records of its nodes.
+        plans: By node: the plan in force, -1: none.
     """
 
-    def __init__(self, world: World, nodes: AnyArray) -> None:
+    def __init__(self, world: World, nodes: AnyArray, plans: IntArray | None = None) -> None:
         serving = [n for n in world.nodes if n.servers]
         self._nodes, self._ids = nodes, np.array([n.id for n in serving], dtype=np.int64)
         self._servers = np.array([n.servers for n in serving])
         self._idle_w = np.array([n.hardware.idle_w for n in serving])
         self._more_w = np.array([n.hardware.busy_w for n in serving]) - self._idle_w
+        self._plans = np.full(len(nodes), -1) if plans is None else plans
         self._busy_area = self._up_s = np.zeros(len(serving))
 
     def close(self, slot: int) -> Table:
@@ -36,7 +38,7 @@ class SlotBook:
         busy_s, up_s = nodes["busy_area"] - self._busy_area, nodes["up_area_s"] - self._up_s
         known = {
             "slot": np.full(len(self._ids), slot), "node": self._ids,
-            "plan": np.full(len(self._ids), -1), "served": np.zeros(len(self._ids)),
+            "plan": self._plans[self._ids], "served": np.zeros(len(self._ids)),
             "dropped": nodes["dropped"], "task": np.full(len(self._ids), -1),
             "busy_s": busy_s, "queue_max": nodes["queue_max"],
             "energy_j": self._idle_w * up_s + self._more_w * (busy_s / self._servers),

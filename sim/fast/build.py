@@ -16,6 +16,7 @@ from sim.fast.layout import (
     FREE,
     LINE,
     LINK,
+    MINDED,
     NODE,
     PLAIN,
     SHARING,
@@ -106,6 +107,8 @@ def _kind(world: World, spec: NodeSpec, comes_back: bool) -> int:
     if not spec.servers:
         return FORWARDS
     check(world, spec)
+    if world.model is not None:
+        return MINDED
     if is_plain(world, spec) and not comes_back:
         return PLAIN
     return SHARING if spec.discipline == "sharing" else STATION

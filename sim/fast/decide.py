@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sim.arrivals.emission import expected
 from sim.dispatch import make_dispatcher
 from sim.errors import InputError
 from sim.fast.jit import COMPILED, ready
+from sim.plans import is_gated
 from sim.ports import Ruled
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def decide(world: World, parts: Parts, dispatch: DispatchSpec) -> Decision:
         return Decision("slots", "asked for")
     if obstacle:
         return Decision("events", f"only events can do {obstacle}")
+    if slow := streams_experts(world, parts):
+        return Decision("events", f"{slow}, which events do faster")
     return _by_size(world)
 
 
@@ -69,10 +72,21 @@ def requests(world: World) -> float:
     return sum(expected(stream.arrivals, 0.0, world.duration_s) for stream in world.streams)
 
 
+def streams_experts(world: World, parts: Parts) -> str:
+    """Name a node that serves a gated plan out of a cache that evicts, "" if there is none.
+
+    Python walks its batches in both engines, and kernels and Python would take turns at each.
+    """
+    for node in world.nodes:
+        if node.plan is not None and is_gated(node.plan):
+            make: Any = parts.cache(node.cache)
+            if not make.preload:
+                return f"nodes.{node.id} streams experts (cache: {node.cache})"
+    return ""
+
+
 def forces_events(world: World, parts: Parts, dispatch: DispatchSpec) -> str:
     """Return the feature that only `events` can do, "" if there is none."""
-    if world.model is not None:
-        return "a model (model: its plans and caches change inside slots)"
     for link in world.links:
         if link.sharing == "fair":
             return f"fair links (links.{link.id}.sharing)"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sim.arrays import IntArray
+    from sim.brains import Brains
     from sim.config import DispatchSpec, Work, World
     from sim.fast.sinks import Sink
     from sim.parts import Parts
@@ -44,6 +45,8 @@ _WORKS: tuple[Work, ...] = ("drop", "keep", "resume", "migrate")
 
 class FastFleet:
     """Everything that moves in one run of `model: none`, in compiled kernels.
+
+    `sim.fast.minds` adds what models need; its hooks here are `_answer`, `_decide` and `_parcels`.
 
     Args:
         world: The run.
@@ -60,9 +63,11 @@ class FastFleet:
         dispatch: DispatchSpec,
     ) -> None:
         self.world, self.parts = world, parts
-        self.clock, self.recorder = Clock(), Recorder(0)
-        self.card = self.brains = None
-        outages = timetable(world)
+        self.card = parts.card
+        self.clock = Clock()
+        self.recorder = Recorder(self.card.experts if self.card else 0)
+        self.brains: Brains | None = None
+        outages = timetable(world, self.card)
         self.faults = Faults(self.clock, outages, self, self._note_fault)
         dispatcher = make_dispatcher(world, dispatch, parts)
         assert isinstance(dispatcher, Ruled)
@@ -101,28 +106,33 @@ class FastFleet:
         self._load()
         if not self.facts["emitted"]:
             facts["stop_s"] = self.world.duration_s
-        while True:
-            t_s, rank, key = clock.following()
-            self._advance(t_s, order_of(rank, key))
-            if t_s > facts["stop_s"]:
-                break
+        while self._advance() <= facts["stop_s"]:
             clock.step()
         self.end_s = float(facts["stop_s"])
         if self.end_s > self.slots_closed * self.world.slot_s:
             self._close_slot(self.slots_closed, self.end_s)
 
-    def _advance(self, until_s: float, until_order: int) -> None:
-        while (why := advance(self.state.run, until_s, until_order)) != REACHED:
-            if why == MORE:
-                self._load()
-            elif why == GROW:
-                self.state.reserve(len(self.state.heap))
-            elif why == ROUTE:
-                self.routes.settle()
-            elif why == DRAWS:
-                self._draw(MOST_DRAWS)
-            elif why == BROKEN:
-                raise LawViolation(f"L3 capacity: node {self.facts['broken']} runs too many")
+    def _advance(self) -> float:
+        """Let everything happen before the next alarm of the clock, and return its time."""
+        while True:
+            t_s, rank, key = self.clock.following()
+            why = advance(self.state.run, t_s, order_of(rank, key))
+            if why == REACHED:
+                return t_s
+            self._answer(why)
+
+    def _answer(self, why: int) -> None:
+        """Do what a kernel asks for."""
+        if why == MORE:
+            self._load()
+        elif why == GROW:
+            self.state.reserve(len(self.state.heap))
+        elif why == ROUTE:
+            self.routes.settle()
+        elif why == DRAWS:
+            self._draw(MOST_DRAWS)
+        elif why == BROKEN:
+            raise LawViolation(f"L3 capacity: node {self.facts['broken']} runs too many")
 
     def _load(self) -> None:
         """Let requests that ended make room for the next emissions."""
@@ -155,9 +165,13 @@ class FastFleet:
             self._close_slot(slot - 1, now_s)
         if now_s >= self.facts["stop_s"]:
             return
+        self._decide(slot, now_s)
         if self.parts.on_slot is not None:
             self.parts.on_slot(slot, self.world.slots)
         self.clock.at((slot + 1) * self.world.slot_s, SLOT, 0, self._boundary, slot + 1)
+
+    def _decide(self, slot: int, now_s: float) -> None:
+        """Do nothing: without a model nobody decides."""
 
     def _close_slot(self, slot: int, now_s: float) -> None:
         settle_all(self.state.run, now_s)
@@ -258,7 +272,7 @@ class FastFleet:
         self.link_audit.count(everybody=True)
         settle_all(self.state.run, self.end_s)
         present = self.node_audit.check(self.state, self.end_s, every=True)
-        self.link_audit.check(self.link_book.sent_bytes, on_way)
+        self.link_audit.check(self.link_book.sent_bytes, on_way, self._parcels())
         self.sink.retire(self.state, choosing=requests["id"][on_way.choosing])
         in_flight = len(on_way.choosing) + on_way.aloft + self._late + present
         plain = self.state.nodes["kind"] == PLAIN
@@ -278,6 +292,10 @@ class FastFleet:
     def workload_digest(self) -> str:
         """Return the hash of the workload."""
         return self.sink.digest
+
+    def _parcels(self) -> Sequence[tuple[int, float]]:
+        """Return (link, bytes) of messages on their way: none without a model."""
+        return ()
 
     def own_s(self, node: int) -> float:
         """Return a node's own work: none without a model."""

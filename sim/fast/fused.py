@@ -23,6 +23,7 @@ from sim.fast.layout import (
     GROW,
     HOP,
     KIND_BITS,
+    MINDED,
     MORE,
     PLAIN,
     REACHED,
@@ -37,7 +38,6 @@ from sim.fast.move import depart, land, returned, set_out
 from sim.fast.pick import MOST_DRAWS, pick
 from sim.fast.serve import (
     enqueue,
-    finish,
     give_up,
     plain_done,
     plain_enqueue,
@@ -45,6 +45,7 @@ from sim.fast.serve import (
     warmed,
 )
 from sim.fast.share import admit_all, shared_done, shared_enqueue
+from sim.fast.think import batch_done, start_minded
 
 if TYPE_CHECKING:
     from sim.arrays import AnyArray, IntArray
@@ -53,7 +54,7 @@ _KIND = (1 << KIND_BITS) - 1
 
 
 @jit
-def advance(run: AnyArray, until_s: float, until_order: int) -> int:  # noqa: PLR0911
+def advance(run: AnyArray, until_s: float, until_order: int) -> int:  # noqa: PLR0911, PLR0912
     """Let time pass up to an instant, but not beyond the end of the run.
 
     Args:
@@ -63,7 +64,9 @@ def advance(run: AnyArray, until_s: float, until_order: int) -> int:  # noqa: PL
 
     Returns:
         REACHED, or what must be done before calling again: GROW the heap, find a ROUTE, DRAW
-        numbers, load MORE emissions; BROKEN names a node with more running than servers.
+        numbers, load MORE emissions, or what a model asks for: CALL a node to start what is ready,
+        finish a batch that ENDED; BROKEN names a node with more running than servers, OVERFULL one
+        with more in memory than there is.
     """
     s = run[0]
     while True:
@@ -71,6 +74,8 @@ def advance(run: AnyArray, until_s: float, until_order: int) -> int:  # noqa: PL
             return ROUTE
         if s["broken"] >= 0:
             return BROKEN
+        if s["pause"] > 0:
+            return int(s["pause"])
         if s["pending"] + _room(s) > s["heap_count"]:
             return GROW
         if s["more"] and s["next"] >= s["emitted"]:
@@ -182,7 +187,7 @@ def _happen(s: Run, kind: int, what: int, aux: int, now_s: float) -> None:
     elif kind == DONE:
         plain_done(s, what, now_s)
     elif kind == BATCH_DONE:
-        finish(s, what, aux, now_s)
+        batch_done(s, what, aux, now_s)
     elif kind == CHECK:
         _check(s, what, now_s)
     elif kind == SHARED_DONE:
@@ -206,6 +211,8 @@ def _check(s: Run, node: int, now_s: float) -> None:
     if n["up"]:
         if n["kind"] == SHARING:
             admit_all(s, node, now_s)
+        elif n["kind"] == MINDED:
+            start_minded(s, node, now_s)
         else:
             start_ready(s, node, now_s)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 # kinds of nodes
-FORWARDS, PLAIN, STATION, SHARING = range(4)
+FORWARDS, PLAIN, STATION, SHARING, MINDED = range(5)
 # kinds of links, as in sim.network.links
 FREE, FIFO, SLOWED = range(3)
 # kinds of events, in the lowest bits of an item
@@ -20,7 +20,7 @@ KIND_BITS = 4
 # links that a journey is on when it is on none
 WAITING, FRESH = -1, -2
 # why `advance` comes back
-REACHED, GROW, ROUTE, DRAWS, BROKEN, MORE = range(6)
+REACHED, GROW, ROUTE, DRAWS, BROKEN, MORE, CALL, ENDED, OVERFULL = range(9)
 # dispatch rules, in the order of sim.ports.DISPATCH_RULES
 LOCAL, FIRST_UP, RANDOM, ROUND_ROBIN, LEAST_LOADED, POWER_OF_TWO = range(6)
 
@@ -76,6 +76,8 @@ BATCH = np.dtype([
     ("id", "i8"), ("first", "i8"), ("size", "i8"), ("node", "i8"), ("service_s", "f8"),
     ("stall_s", "f8"), ("due_s", "f8"), ("live", "i8"),
     ("warm_s", "f8"),  # when one of the node's idle servers turns cold (a list, not this batch's)
+    # with a model: what its outcomes answer, whose weights it uses, bytes of a request
+    ("plan", "i8"), ("weights", "i8"), ("gated", "i8"), ("each_bytes", "f8"),
 ])  # fmt: skip
 
 # `order` packs rank and key; `item` what it is about, times 16, plus its kind; `aux` an epoch, a
@@ -89,10 +91,34 @@ CANDIDATE = np.dtype([("node", "i8"), ("alive", "i8")])
 DRAW = np.dtype([("u", "f8")])
 STEP = np.dtype([("cut_s", "f8"), ("value", "f8")])  # `value` holds before the cut
 
+# --- nodes with a model (sim.fast.think)
+
+# a node's model: the fields are those of `sim.compute.deployment.Deployment`
+MIND = np.dtype([
+    ("blocked", "i8"), ("jobs", "i8"),  # own work that waits for a server
+    ("calm", "i8"),  # 1: a kernel may start batches
+    ("tell", "i8"),  # 1: somebody waits for the end of a batch
+    ("spare", "i8"),  # 1: there are experts that could be evicted
+    ("plan", "i8"), ("weights", "i8"), ("gated", "i8"),  # of the plan in force, as in BATCH
+    ("running", "i8"), ("gated_running", "i8"),
+    ("each_bytes", "f8"), ("kv_bytes", "f8"), ("budget_bytes", "f8"), ("flop", "f8"),
+    ("tariff", "i8"),  # where the places of prices by size begin
+    ("masks", "i8"),  # where the masks of the plan begin, -1: size alone makes the price
+])  # fmt: skip
+USED = np.dtype([("bytes", "f8")])  # by node and category of memory
+ASK = np.dtype([("input", "i8"), ("plan", "i8")])  # by id of a request
+TARIFF = np.dtype([("at", "i8")])  # by size of a batch: the place of its price, -1: not known
+# of a batch; or of one layer, for 1, 2, ... experts touched; the work of the whole batch leads
+PRICE = np.dtype([("value", "f8")])
+MASK = np.dtype([("experts", "i8")])  # by input and layer
+NOTE = np.dtype([("node", "i8"), ("category", "i8"), ("t_s", "f8"), ("bytes", "f8")])
+OVER = np.dtype([("id", "i8")])  # requests whose service ended
+
 ARRAYS = (
     ("nodes", NODE), ("links", LINK), ("batches", BATCH), ("requests", REQUEST), ("heap", EVENT),
     ("lines", LINE), ("routes", ROUTE_ENTRY), ("candidates", CANDIDATE), ("draws", DRAW),
-    ("paces", STEP), ("lates", STEP),
+    ("paces", STEP), ("lates", STEP), ("minds", MIND), ("used", USED), ("asks", ASK),
+    ("tariffs", TARIFF), ("prices", PRICE), ("masks", MASK), ("notes", NOTE), ("over", OVER),
 )  # fmt: skip
 
 RUN = np.dtype([
@@ -102,6 +128,8 @@ RUN = np.dtype([
     ("tries", "i8"), ("backoff_s", "f8"), ("live", "i8"), ("room", "i8"), ("classes", "i8"),
     ("unrouted", "i8"), ("unrouted_last", "i8"), ("then_s", "f8"), ("broken", "i8"),
     ("nan", "f8"), ("more", "i8"),  # emissions are still to be loaded
+    ("pause", "i8"), ("about", "i8"),  # why Python is asked, and the node or batch in question
+    ("noted", "i8"), ("overs", "i8"), ("layers", "i8"),
     *((f"{name}_at", "i8") for name, _ in ARRAYS),
     *((f"{name}_count", "i8") for name, _ in ARRAYS),
 ])  # fmt: skip

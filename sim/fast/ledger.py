@@ -16,6 +16,8 @@ from sim.laws import REL
 from sim.network.transfer import NO_ROUTE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.arrays import AnyArray, FloatArray, IntArray
     from sim.fast.state import State
 
@@ -116,10 +118,11 @@ def _hold(nodes: AnyArray, due: AnyArray, present: IntArray, open_s: FloatArray)
         n = nodes[node]
         raise LawViolation(f"L3: node {node} ran {n['most_running']} of {n['all_servers']}")
     stays_s = nodes["stays_s"] + open_s
-    _close("L8 Little: node", np.where(due, nodes["area"], 0.0), np.where(due, stays_s, 0.0))
+    agree("L8 Little: node", np.where(due, nodes["area"], 0.0), np.where(due, stays_s, 0.0))
 
 
-def _close(what: str, left: FloatArray, right: FloatArray) -> None:
+def agree(what: str, left: FloatArray, right: FloatArray) -> None:
+    """Check that two sums agree, by place."""
     far = np.abs(left - right) > REL * np.maximum(1.0, np.maximum(np.abs(left), np.abs(right)))
     for place in np.flatnonzero(far)[:1].tolist():
         raise LawViolation(f"{what} {place}: {left[place]} is not {right[place]}")
@@ -175,12 +178,15 @@ class LinkAudit:
             _add_direct(self._state.run, here, goal, size_bytes, total)
         return total
 
-    def check(self, sent_bytes: FloatArray, on_way: Pending) -> None:
+    def check(
+        self, sent_bytes: FloatArray, on_way: Pending, parcels: Sequence[tuple[int, float]] = ()
+    ) -> None:
         """Check all links at the end.
 
         Args:
             sent_bytes: By link, up to its last flush.
             on_way: What the heap holds.
+            parcels: (link, bytes) of messages on their way.
 
         Raises:
             LawViolation: Bytes are missing.
@@ -190,11 +196,13 @@ class LinkAudit:
         hops = requests[on_way.hops]
         size_bytes = np.where(hops["upward"] == 1, hops["up_bytes"], hops["down_bytes"])
         np.add.at(flying, hops["link"], size_bytes)
+        for link, parcel_bytes in parcels:
+            flying[link] += parcel_bytes
         doors = requests[on_way.doors]
         flying += self._direct(doors["source"], doors["server"], doors["up_bytes"])
         flying += self._late
         gone = links["landed_bytes"] + self._landed + links["lost_bytes"] + flying
-        _close("L1 bytes: link", sent_bytes + links["sent_bytes"], gone)
+        agree("L1 bytes: link", sent_bytes + links["sent_bytes"], gone)
 
 
 @jit

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def fast_fleet(
-    world: World, parts: Parts, dispatch: DispatchSpec, window: int = WINDOW
+    world: World,
+    parts: Parts,
+    dispatch: DispatchSpec,
+    window: int = WINDOW,
+    cache: str | None = None,
 ) -> FastFleet | FlowFleet:
     """Return the fleet of a run: one that feeds forward needs no heap of events.
 
@@ -32,7 +36,13 @@ def fast_fleet(
         parts: Plug-ins.
         dispatch: Who serves a request, and how old a view it gets.
         window: Emissions that are loaded at once; no result depends on it.
+        cache: Name of the expert cache of every routed node; None: what the nodes say.
     """
+    if parts.card is not None:
+        from sim.fast.minds import MindFleet
+
+        workload = draw_workload(world, parts.card.pool_sizes)
+        return MindFleet(world, workload, parts, dispatch, cache)
     dispatcher = make_dispatcher(world, dispatch, parts)
     if not flow_fits(world, dispatch, dispatcher, timetable(world)):
         sampled = sample_of(world).every > 1

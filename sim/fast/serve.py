@@ -210,6 +210,21 @@ def ready(s: Run, node: int, now_s: float) -> int:
 @jit
 def may_work(s: Run, node: int, now_s: float) -> bool:
     """Tell whether a free server can begin at once; else let cold ones begin their set-up."""
+    if still_warm(s, node, now_s):
+        return True
+    n = node_at(s, node)
+    wanted = ready(s, node, now_s)
+    while n["free"] > 0 and wanted > n["warming"] * n["max_size"]:
+        n["warming"] += 1
+        take_server(s, node, now_s)
+        order = order_of(END, -1 - node)
+        at(s, now_s + n["setup_s"], order, item_of(WARMED, node), n["epoch"])
+    return False
+
+
+@jit
+def still_warm(s: Run, node: int, now_s: float) -> bool:
+    """Tell whether a free server needs no set-up."""
     n = node_at(s, node)
     if not n["cold"]:
         return True
@@ -220,15 +235,7 @@ def may_work(s: Run, node: int, now_s: float) -> bool:
         for i in range(n["warm"] - gone):
             batch_at(s, first + i)["warm_s"] = batch_at(s, first + gone + i)["warm_s"]
         n["warm"] -= gone
-    if n["warm"] > 0:
-        return True
-    wanted = ready(s, node, now_s)
-    while n["free"] > 0 and wanted > n["warming"] * n["max_size"]:
-        n["warming"] += 1
-        take_server(s, node, now_s)
-        order = order_of(END, -1 - node)
-        at(s, now_s + n["setup_s"], order, item_of(WARMED, node), n["epoch"])
-    return False
+    return bool(n["warm"] > 0)
 
 
 @jit
@@ -243,8 +250,20 @@ def warmed(s: Run, node: int, epoch: int, now_s: float) -> None:
 
 @jit
 def _start_batch(s: Run, node: int, size: int, now_s: float) -> None:
-    n = node_at(s, node)
-    slot = n["first_batch"]
+    slot = gather(s, node, size, now_s)
+    batch, n = batch_at(s, slot), node_at(s, node)
+    longest_s = batch["service_s"]
+    if size > 1:
+        longest_s = longest_s + (size - 1) * n["each_s"]
+    batch["service_s"], batch["stall_s"], batch["due_s"] = longest_s, 0.0, now_s + longest_s
+    order = order_of(END, batch["first"])
+    at(s, batch["due_s"], order, item_of(BATCH_DONE, slot), n["epoch"])
+
+
+@jit
+def gather(s: Run, node: int, size: int, now_s: float) -> int:
+    """Let the next requests take a server together; return the batch, with the longest draw."""
+    slot = node_at(s, node)["first_batch"]
     while batch_at(s, slot)["live"]:
         slot += 1
     batch = batch_at(s, slot)
@@ -264,11 +283,8 @@ def _start_batch(s: Run, node: int, size: int, now_s: float) -> None:
         last = rid
     req(s, last)["mate"] = -1
     take_server(s, node, now_s)
-    if size > 1:
-        longest_s = longest_s + (size - 1) * n["each_s"]
-    batch["service_s"], batch["stall_s"], batch["due_s"] = longest_s, 0.0, now_s + longest_s
-    order = order_of(END, batch["first"])
-    at(s, batch["due_s"], order, item_of(BATCH_DONE, slot), n["epoch"])
+    batch["service_s"] = longest_s
+    return int(slot)
 
 
 # --- stations: service ends
@@ -284,6 +300,18 @@ def finish(s: Run, slot: int, epoch: int, now_s: float) -> None:
         return
     batch["live"] = 0
     release(s, node, now_s)
+    stamp_end(s, slot, now_s)
+    if n["waiting"] > 0:
+        wake(s, node, now_s)
+    answer(s, slot, now_s)
+
+
+@jit
+def stamp_end(s: Run, slot: int, now_s: float) -> None:
+    """Stamp the end of a batch's service, and count its requests out."""
+    batch = batch_at(s, slot)
+    node = batch["node"]
+    n = node_at(s, node)
     rid = batch["first"]
     while rid >= 0:
         req(s, rid)["t_finish_s"] = now_s
@@ -293,9 +321,12 @@ def finish(s: Run, slot: int, epoch: int, now_s: float) -> None:
         rid = req(s, rid)["mate"]
     n["finished"] += batch["size"]
     count(s, node, n["in_system"] - batch["size"], now_s)
-    if n["waiting"] > 0:
-        wake(s, node, now_s)
-    rid = batch["first"]
+
+
+@jit
+def answer(s: Run, slot: int, now_s: float) -> None:
+    """Send the answers of a batch."""
+    node, rid = batch_at(s, slot)["node"], batch_at(s, slot)["first"]
     while rid >= 0:
         following = req(s, rid)["mate"]
         send_down(s, rid, node, now_s)

@@ -104,19 +104,25 @@ class Whole:
         choice_s: Time that a choice takes, by source.
         priorities: All that requests may have, ascending.
         window: Emissions that are loaded at once.
+        stamps: Of all requests; None: fresh ones.
     """
 
     def __init__(
-        self, workload: Workload, choice_s: Sequence[float], priorities: IntArray, window: int
+        self,
+        workload: Workload,
+        choice_s: Sequence[float],
+        priorities: IntArray,
+        window: int,
+        stamps: Stamps | None = None,
     ) -> None:
-        self.stamps = Stamps(workload)
+        self.stamps = stamps or Stamps(workload)
         self.digest = workload.digest
         self._choice_s, self._priorities, self._least = choice_s, priorities, window
         self._next, self._choosing = 0, list[int]()
         # what was fixed at emission is in the workload, so kernels need not write it
         fixed = {name: values[:1] for name, values in _columns(1)._asdict().items()}
-        stamps = {n: self.stamps.stamp(n) for n in Rows._fields if n not in ("id", *FIXED)}
-        self._rows = Rows(**fixed | stamps)
+        written = {n: self.stamps.stamp(n) for n in Rows._fields if n not in ("id", *FIXED)}
+        self._rows = Rows(**fixed | written)
 
     def take(self, present: int) -> tuple[Window, int, bool]:
         """Return the next window, the id of its first request, and whether there are more."""

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.fast.access import address
+from sim.fast.access import address, ints_of, word
 from sim.fast.layout import ARRAYS, RUN
 
 if TYPE_CHECKING:
     from sim.arrays import AnyArray
 
 _TYPES = dict(ARRAYS)
+_PENDING = word(RUN, "pending")
 _LEAST = 1  # records of an array, so that it has an address
 
 
@@ -21,7 +22,8 @@ class State:
 
     Attributes:
         run: RUN, (1,).
-        nodes, links, batches, requests, heap, lines, routes, candidates, draws, paces, lates:
+        nodes, links, batches, requests, heap, lines, routes, candidates, draws, paces, lates,
+        minds, used, asks, tariffs, prices, masks, notes, over:
             Arrays of the records of `sim.fast.layout`.
     """
 
@@ -36,10 +38,19 @@ class State:
     draws: AnyArray
     paces: AnyArray
     lates: AnyArray
+    minds: AnyArray
+    used: AnyArray
+    asks: AnyArray
+    tariffs: AnyArray
+    prices: AnyArray
+    masks: AnyArray
+    notes: AnyArray
+    over: AnyArray
 
     def __init__(self) -> None:
         self.run: AnyArray = np.zeros(1, RUN)
         self.facts = self.run[0]
+        self.ints = ints_of(self.run)  # the same, faster
         for name, dtype in ARRAYS:
             self.put(name, np.zeros(0, dtype))
 
@@ -54,7 +65,7 @@ class State:
 
     def reserve(self, events: int) -> None:
         """Make sure that so many more events find room."""
-        pending = int(self.facts["pending"])
+        pending = self.ints[_PENDING]
         if pending + events > len(self.heap):
             wider = np.zeros(2 * (pending + events), _TYPES["heap"])
             wider[:pending] = self.heap[:pending]
