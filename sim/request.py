@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sim.arrays import AnyArray
+    from sim.arrays import AnyArray, FloatArray, IntArray
     from sim.arrivals.windows import Window
     from sim.arrivals.workload import Workload
 
@@ -75,7 +75,7 @@ class Columns(ABC):
         start_s, finish_s = self.stamp("t_start_s"), self.stamp("t_finish_s")
         here = np.append(plain, False)[self.stamp("server")]  # server -1: none
         started = np.flatnonzero(here & ~np.isnan(start_s))
-        in_order = started[np.argsort(start_s[started], kind="stable")]
+        in_order = started[_order(start_s[started])]
         self.stamp("batch")[in_order] = first_batch + np.arange(len(in_order))
         self.stamp("batch_size")[started] = 1
         ended = started[~np.isnan(finish_s[started])]
@@ -141,6 +141,18 @@ class Requests(Columns):
     def stamp(self, name: str) -> AnyArray:
         """Return one column of stamps, (R,), without copying it."""
         return np.frombuffer(getattr(self, name), dtype=_TYPE[name])
+
+
+def _order(values: FloatArray) -> IntArray:
+    """Return the order of values, equal ones as they come.
+
+    Where none are equal any sort finds it, and the fastest one takes a third of the time.
+    """
+    order = np.argsort(values)
+    in_order = values[order]
+    if (in_order[1:] == in_order[:-1]).any():
+        return np.argsort(values, kind="stable")
+    return order
 
 
 def _listed(column: AnyArray) -> list[Any]:

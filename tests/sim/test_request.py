@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.request import _listed
+from sim.request import _listed, _order
+from sim.rng import Streams
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,11 @@ def test_a_list_has_the_values_of_its_column(values: np.ndarray) -> None:
 def test_a_column_of_one_value_is_one_object() -> None:
     listed = _listed(np.full(5, 1e300))
     assert all(value is listed[0] for value in listed)
+
+
+@pytest.mark.parametrize("distinct", [1, 7, 400])
+def test_an_order_keeps_equal_values_as_they_come(distinct: int) -> None:
+    drawn = Streams(distinct).stream("order").integers(0, distinct, 400) / 7.0
+    for values in (drawn, np.unique(drawn)[::-1], drawn[:0]):
+        expected = sorted(range(len(values)), key=values.__getitem__)
+        assert _order(values).tolist() == expected
