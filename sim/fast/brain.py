@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim.fast.facade import Facade
     from sim.fast.held import FastLedger
     from sim.fast.tariffs import Tariffs
-    from sim.plans import Plan
+    from sim.plans import Gated, Plan
     from sim.ports import ExpertCache, NodeDecision
 
 _PLAN, _WEIGHTS, _GATED, _GATED_RUNNING, _SPARE, _CALM, _TELL, _MASKS, _TARIFF = (
@@ -104,6 +104,7 @@ class FastDeployment(Deployment):
             return
         mind[_PLAN], mind[_WEIGHTS] = force.name, force.plan_id
         mind[_GATED] = is_gated(force.plan)
+        mind[_TARIFF] = self.tariffs.tariff(self.cost, force.plan, self.spec.batching.max_size)
         self._mind_reals[_EACH_BYTES] = self.cost.activation_bytes(1, force.plan)
 
     @property
@@ -142,24 +143,25 @@ class FastDeployment(Deployment):
         """Tell whether size and experts make a batch's time; let kernels find the tables."""
         mind = self._mind
         mind[_MASKS] = -1
-        if is_gated(plan):
+        if mind[_GATED]:
+            plan = cast("Gated", plan)
             place = self.tariffs.masks(plan)
             if not self.preload or not self.store.settled or place is None:
                 return False
             mind[_MASKS] = -1 if isinstance(plan, Blend) else place
-        elif self._gated_running and not self.preload:
-            return False
-        mind[_TARIFF] = self.tariffs.tariff(self.cost, plan, self.spec.batching.max_size)
-        return True
+            return True
+        return self.preload or not mind[_GATED_RUNNING]
 
     def _frees_experts(self, force: InForce | None) -> bool:
         """Tell whether the end of a gated batch may let experts go."""
-        if force is None or not is_gated(force.plan):
-            return self._gated_running > 0
+        if force is None or not self._mind[_GATED]:
+            return self._mind[_GATED_RUNNING] > 0
         if not self.preload:
             return False
         settled = self.store.settled and self.expected is None
-        return not settled or len(self.store.resident) != len(self._units.of(force.plan))
+        return not settled or len(self.store.resident) != len(
+            self._units.of(cast("Gated", force.plan))
+        )
 
     # --- service
 
@@ -172,8 +174,7 @@ class FastDeployment(Deployment):
             return
         if is_gated(plan):
             self.tariffs.learn_masks(plan, self.touches)
-        tariff = self.tariffs.tariff(self.cost, plan, self.spec.batching.max_size)
-        self.tariffs.learn(tariff, len(batch.ids), self.cost, plan)
+        self.tariffs.learn(self._mind[_TARIFF], len(batch.ids), self.cost, plan)
 
     def _run(self, batch: Batch, cost: BatchCost, now_s: float) -> None:
         self.flop += cost.flop
