@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from sim.config import DispatchSpec, World
     from sim.parts import Parts
 
-# below, `events` ends before kernels are loaded, or before they are compiled for the first time
+# below, `events` ends before kernels are loaded, or before they are compiled for the first time; a
+# request of a world with a model costs `events` five times as much
 WORTH_REQUESTS, WORTH_COMPILING = 300_000, 10_000_000
+DEARER_WITH_MODEL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,11 @@ def _by_size(world: World) -> Decision:
     if not COMPILED:
         return Decision("events", "kernels are not compiled here, so slots would be slower")
     about = f"about {(number := requests(world)):,.0f} requests"
-    if number < WORTH_REQUESTS:
-        return Decision("events", f"{about} are too few for slots to pay (from {WORTH_REQUESTS:,})")
-    if number < WORTH_COMPILING and not ready():
+    dearer = DEARER_WITH_MODEL if world.model is not None else 1
+    least, compiling = WORTH_REQUESTS // dearer, WORTH_COMPILING // dearer
+    if number < least:
+        return Decision("events", f"{about} are too few for slots to pay (from {least:,})")
+    if number < compiling and not ready():
         return Decision(
             "events", f"{about} end before kernels are compiled; `moedge kernels` does that once"
         )
