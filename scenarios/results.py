@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED = "done", "failed"
 _LOCK = ".lock"
-_ROW_GROUP = 122_880  # rows that are packed at once: memory does not grow with the table
+_ROW_GROUP = 122_880  # rows packed at once: memory does not grow with the table
 _EMPTY: dict[tuple[str, ...], bytes] = {}  # files of tables without rows, by columns and types
 
 

@@ -20,9 +20,9 @@ from sim.laws import causality, conservation, link_bytes, stations
 from sim.network.carrier import Carrier
 from sim.network.links import Links
 from sim.network.transfer import Transfers
-from sim.ports import Ruled
 from sim.recorder import Recorder
 from sim.request import Requests
+from sim.rules import Ruled
 from sim.sampling import sampled
 from sim.slots import SlotMeter
 from sim.topology.graph import Network

@@ -10,7 +10,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from sim.errors import InputError, nearest
-from sim.ports import DispatchRule
+from sim.rules import DispatchRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agents.dispatchers.fixed import Draws, allow, require
-from sim.ports import DispatchRule
+from sim.rules import DispatchRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

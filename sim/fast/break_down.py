@@ -142,6 +142,7 @@ def _go_down(s: Run, node: int, now_s: float) -> None:
         busy(s, node, now_s)
     n["up_area_s"] += now_s - n["up_s"]
     n["up"], n["down_s"] = 0, now_s
+    s["alive"] = -1
     n["servers"] = n["free"] = n["warming"] = n["warm"] = 0
     n["epoch"] += 1
 
@@ -200,6 +201,7 @@ def restart(run: AnyArray, node: int, now_s: float) -> None:
     n = node_at(s, node)
     settle_busy(s, node, now_s)
     n["up"] = n["open"] = 1
+    s["alive"] = -1
     n["up_s"] = now_s
     n["servers"] = n["free"] = n["all_servers"]
     if n["kind"] == SHARING:

@@ -28,7 +28,7 @@ from sim.fast.pick import MOST_DRAWS
 from sim.fast.routes import empty
 from sim.fast.state import State
 from sim.network.links import weathers_of
-from sim.ports import DISPATCH_RULES
+from sim.rules import DISPATCH_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sim.arrays import AnyArray
     from sim.config import NodeSpec, World
     from sim.faults import Outage
-    from sim.ports import DispatchRule
+    from sim.rules import DispatchRule
 
 _HEAP = 1024
 
@@ -153,5 +153,5 @@ def _add_facts(state: State, world: World, rule: DispatchRule) -> None:
     facts["limit_s"] = facts["stop_s"] = world.duration_s + world.drain_s
     facts["rule"] = DISPATCH_RULES.index(rule.name)
     facts["tries"], facts["backoff_s"] = world.transport.tries, world.transport.backoff_s
-    facts["unrouted"] = facts["broken"] = -1
+    facts["unrouted"] = facts["broken"] = facts["alive"] = -1
     facts["nan"], facts["last_s"] = np.nan, -np.inf

@@ -10,7 +10,7 @@ from sim.dispatch import make_dispatcher
 from sim.errors import InputError
 from sim.fast.jit import COMPILED, ready
 from sim.plans import is_gated
-from sim.ports import Ruled
+from sim.rules import Ruled
 
 if TYPE_CHECKING:
     from sim.config import DispatchSpec, World

@@ -23,9 +23,9 @@ from sim.fast.sinks import End
 from sim.faults import Faults, timetable
 from sim.fleet import steady
 from sim.network.links import Links
-from sim.ports import Ruled
 from sim.recorder import Recorder
 from sim.rng import Streams
+from sim.rules import Ruled
 from sim.sampling import describe
 
 if TYPE_CHECKING:
@@ -136,10 +136,11 @@ class FastFleet:
 
     def _load(self) -> None:
         """Let requests that ended make room for the next emissions."""
-        window, first, more = self.sink.take(len(self.state.requests))
         self._note_late()
         self.link_audit.count()
-        renew(self.state, self.sink.retire(self.state), window, first)
+        new = self.sink.retire(self.state)
+        window, first, more = self.sink.take(int(np.count_nonzero(new >= 0)))
+        renew(self.state, new, window, first)
         self.facts["more"] = more
         self.facts["outstanding"] += len(window.t_emit_s) - (not more)
         widest = max((n.servers for n in self.world.nodes), default=0)
@@ -186,6 +187,7 @@ class FastFleet:
         heard = nodes["heard"] == 1
         nodes["seen_load"][heard] = nodes["in_system"][heard]
         nodes["seen_up"][heard] = nodes["up"][heard]
+        self.facts["alive"] = -1
         self.clock.at((count + 1) * self.view_every_s, SLOT, 1, self._refresh, count + 1)
 
     # --- faults
@@ -237,10 +239,12 @@ class FastFleet:
         if self.facts["live"]:
             record["seen_load"], record["seen_up"] = record["in_system"], record["up"]
         record["heard"] = 0
+        self.facts["alive"] = -1
 
     def unmute(self, node: int, now_s: float) -> None:
         """Let a node be heard again."""
         self.state.nodes[node]["heard"] = 1
+        self.facts["alive"] = -1
 
     def lose_experts(
         self, node: int, experts: Sequence[ExpertKey], corrupt: bool, now_s: float

@@ -57,10 +57,9 @@ def _compiled(kernel: F, options: dict[str, Any]) -> F:
 
 @cache
 def folder() -> Path:
-    """Return where machine code of this source is kept: below `NUMBA_CACHE_DIR`, if that is set."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    root = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(home) / "moedge" / "kernels")
-    return root / fingerprint()
+    """Return where machine code of this source is kept: beside checkpoints, in moedge's cache."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("MOEDGE_CACHE") or home / "moedge") / "kernels" / fingerprint()
 
 
 def ready() -> bool:

@@ -21,7 +21,7 @@ KIND_BITS = 4
 WAITING, FRESH = -1, -2
 # why `advance` comes back
 REACHED, GROW, ROUTE, DRAWS, BROKEN, MORE, CALL, ENDED, OVERFULL = range(9)
-# dispatch rules, in the order of sim.ports.DISPATCH_RULES
+# dispatch rules, in the order of sim.rules.DISPATCH_RULES
 LOCAL, FIRST_UP, RANDOM, ROUND_ROBIN, LEAST_LOADED, POWER_OF_TWO = range(6)
 
 NODE = np.dtype([
@@ -127,7 +127,8 @@ RUN = np.dtype([
     ("draw", "i8"), ("events", "i8"), ("rule", "i8"), ("impatient", "i8"), ("steady", "i8"),
     ("tries", "i8"), ("backoff_s", "f8"), ("live", "i8"), ("room", "i8"), ("classes", "i8"),
     ("unrouted", "i8"), ("unrouted_last", "i8"), ("then_s", "f8"), ("broken", "i8"),
-    ("nan", "f8"), ("more", "i8"),  # emissions are still to be loaded
+    ("nan", "f8"), ("alive", "i8"),  # candidates seen up, -1: to be counted
+    ("more", "i8"),  # emissions are still to be loaded
     ("pause", "i8"), ("about", "i8"),  # why Python is asked, and the node or batch in question
     ("noted", "i8"), ("overs", "i8"), ("layers", "i8"),
     *((f"{name}_at", "i8") for name, _ in ARRAYS),

@@ -21,7 +21,6 @@ from sim.fast.layout import (
     DONE,
     GIVE_UP,
     KIND_BITS,
-    REQUEST,
     SHARED_DONE,
     WARMED,
 )
@@ -171,7 +170,7 @@ def renew(state: State, new: IntArray, window: Window, first_id: int) -> None:
     old = state.requests[: len(new) - 1]
     alive = np.flatnonzero(new[:-1] >= 0)
     count = len(alive) + len(window.t_emit_s)
-    requests = np.empty(count, REQUEST)
+    requests = state.other_requests(count)
     kept = requests[: len(alive)]
     kept[:] = old[alive]
     for name in _CHAINS:

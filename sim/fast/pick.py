@@ -46,13 +46,16 @@ def _below(s: Run, number: int) -> int:
 
 @jit
 def _alive(s: Run) -> int:
-    """List the candidates that are seen up; return how many."""
+    """List the candidates that are seen up, unless the list still holds; return how many."""
+    if s["alive"] >= 0:
+        return int(s["alive"])
     found = 0
     for i in range(s["candidates_count"]):
         node = candidate_at(s, i)["node"]
         if _up(s, node):
             candidate_at(s, found)["alive"] = node
             found += 1
+    s["alive"] = found
     return found
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from sim.parts import Parts
 
 
+FUSED_WINDOW = WINDOW // 2  # records of requests are larger there than columns are
+
+
 def fast_fleet(
     world: World,
     parts: Parts,
@@ -47,11 +50,11 @@ def fast_fleet(
     if not flow_fits(world, dispatch, dispatcher, timetable(world)):
         sampled = sample_of(world).every > 1
         return FlowFleet(world, parts, dispatch, sampled=sampled, window=window)
-    return fused_fleet(world, parts, dispatch, window)
+    return fused_fleet(world, parts, dispatch, min(window, FUSED_WINDOW))
 
 
 def fused_fleet(
-    world: World, parts: Parts, dispatch: DispatchSpec, window: int = WINDOW
+    world: World, parts: Parts, dispatch: DispatchSpec, window: int = FUSED_WINDOW
 ) -> FastFleet:
     """Return the fleet of a run by the fused kernel, which any run of `model: none` may have."""
 

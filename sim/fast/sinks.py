@@ -184,22 +184,33 @@ class Sample:
         """
         if not len(rows["id"]):
             return
-        whole = self.complete(rows, choosing)
-        causality(whole)
-        returned = int(np.count_nonzero(~np.isnan(whole["t_return_s"])))
+        known = self._dated(rows, choosing)
+        causality(known)
+        returned = int(np.count_nonzero(~np.isnan(known["t_return_s"])))
         self.note(len(rows["id"]), returned, rows["drop"])
-        self._retired.retire(whole)
+        self._retired.totals.add(known | {"correct": np.full(len(rows["id"]), -1, np.int8)})
+        kept = np.flatnonzero(self._retired.sample.keeps(rows["id"]))
+        if len(kept):
+            some = {name: values[kept] for name, values in known.items()}
+            self._retired.keep(self._whole(some))
 
     def complete(self, rows: Table, choosing: IntArray | None = None) -> Table:
         """Return all columns of the schema: without a model there is neither task nor plan."""
+        return self._whole(self._dated(rows, choosing))
+
+    def _dated(self, rows: Table, choosing: IntArray | None) -> Table:
+        """Return rows with the time of dispatch, and without returns after the end of the run."""
         back_s = rows["t_return_s"]
         sent_s = rows["t_emit_s"] + self._choice_s[rows["source"]]
         if choosing is not None:
             sent_s[np.isin(rows["id"], choosing)] = np.nan
         late = np.where(back_s > self._limit_s, np.nan, back_s)
-        known = {**rows, "t_return_s": late, "t_dispatch_s": sent_s}
+        return {**rows, "t_return_s": late, "t_dispatch_s": sent_s}
+
+    def _whole(self, known: Table) -> Table:
+        count = len(known["id"])
         return {
-            c.name: known[c.name] if c.name in known else np.full(len(sent_s), -1, dtype(c))
+            c.name: known[c.name] if c.name in known else np.full(count, -1, dtype(c))
             for c in columns("requests")
         }
 

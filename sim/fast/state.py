@@ -50,6 +50,7 @@ class State:
     def __init__(self) -> None:
         self.run: AnyArray = np.zeros(1, RUN)
         self.facts = self.run[0]
+        self._rooms = [np.empty(0, _TYPES["requests"]) for _ in range(2)]
         self.ints = ints_of(self.run)  # the same, faster
         for name, dtype in ARRAYS:
             self.put(name, np.zeros(0, dtype))
@@ -62,6 +63,16 @@ class State:
         setattr(self, name, array)
         self.facts[f"{name}_at"] = address(array)
         self.facts[f"{name}_count"] = count
+
+    def other_requests(self, count: int) -> AnyArray:
+        """Return room for so many requests beside those that are there, used in turns.
+
+        (Fresh memory from the system costs more than all that happens to a request.)
+        """
+        self._rooms.reverse()
+        if len(self._rooms[0]) < count:
+            self._rooms[0] = np.empty(count + count // 4, _TYPES["requests"])
+        return self._rooms[0][:count]
 
     def reserve(self, events: int) -> None:
         """Make sure that so many more events find room."""

@@ -20,8 +20,8 @@ MODULES = (
 TWINS = ("proofs", "fast")  # held to the rooms above bit by bit, by tests of their own
 NOT_PHYSICS = (
     "__init__", "arrays", "brains", "config", "coupling", "dispatch", "errors", "executors",
-    "nodemix", "parts", "plans", "ports", "records", "recorder", "registry", "rng", "sampling",
-    "simulation", "stability", "totals", "units", "views",
+    "nodemix", "parts", "plans", "ports", "records", "recorder", "registry", "rng", "rules",
+    "sampling", "simulation", "stability", "totals", "units", "views",
 )  # fmt: skip
 
 
