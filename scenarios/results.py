@@ -23,16 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scenarios.files import (
-    StorageError,
-    csv_text,
-    now,
-    plain,
-    read_json,
-    replacing,
-    write_json,
-    write_text,
-)
+from scenarios import files
+from scenarios.files import StorageError, csv_text, plain, read_json, replacing, write_json
 from sim.errors import InputError
 from sim.records import Record, Table, columns
 
@@ -82,8 +74,8 @@ def write_table(
 
     Args:
         path: The file.
-        table: Column name -> values; `words` of a column name the codes in it.
-        words: Column name -> category values.
+        table: Column name -> values.
+        words: Column name -> category values, where values are codes of them.
 
     Raises:
         StorageError: The disk refused.
@@ -334,11 +326,11 @@ class RunFolder:
         Raises:
             StorageError: The disk refused.
         """
-        write_text(self.root / "summary.csv", csv_text(rows))
+        files.write_text(self.root / "summary.csv", csv_text(rows))
 
     def log(self, event: str, **facts: Any) -> None:
         """Append one line to log.jsonl."""
-        line = json.dumps(plain({"at": now(), "event": event, **facts}), ensure_ascii=False)
+        line = json.dumps(plain({"at": files.now(), "event": event, **facts}), ensure_ascii=False)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with (self.root / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -383,7 +375,7 @@ class RunFolder:
                     f"{self.root} is in use: {file.read().strip()}; wait for it or stop it"
                 ) from None
             file.truncate(0)
-            file.write(f"pid {os.getpid()}, started {now()}\n")
+            file.write(f"pid {os.getpid()}, started {files.now()}\n")
             file.flush()
             yield
             file.truncate(0)

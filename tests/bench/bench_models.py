@@ -52,6 +52,7 @@ from sim import simulation
 from sim.compute.swap_time import full_swap_s
 from sim.config import PolicySpec, World
 from sim.executors import Executor
+from sim.fast.minds import MindFleet
 from sim.fleet import Fleet
 from sim.parts import Parts
 from sim.ports import ModelCard
@@ -153,8 +154,18 @@ def instrument(clock: Clock, kind: str) -> None:
     clock.watch(router, "router", "decide_block", "update_block")
     clock.watch(InlineHandle, "host", "call")
     clock.watch(Fleet, "physics", "run", "audit")
+    clock.watch(MindFleet, "physics", "run", "audit")
     clock.watch(
-        Recorder, "recorder", "named", "decide", "tables", "rows", "memory", "residency", "slots"
+        Recorder,
+        "recorder",
+        "named",
+        "decide",
+        "tables_with",
+        "rows",
+        "block",
+        "memory",
+        "residency",
+        "slots",
     )
     clock.watch(simulation, "recorder", "digest", "_meta")
     clock.watch(simulation, "regret", "reward_columns")
