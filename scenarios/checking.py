@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sim.errors import InputError
+
+if TYPE_CHECKING:
+    from scenarios.schema import Scenario
+    from sim.config import PolicySpec
+    from sim.fast.decide import Decision
 
 
 def check_one(name: str) -> dict[str, Any]:
@@ -29,17 +34,20 @@ def check_one(name: str) -> dict[str, Any]:
     if found.scenario is None:
         return facts
     try:
-        engine = _build(found.scenario)
+        engine = engine_of(found.scenario).facts()
     except InputError as error:
         return {**facts, "ok": False, "errors": [f"{name}: {error}"]}
     resolved, digest = loader.resolved(found.scenario), loader.scenario_hash(found.scenario)
     return {**facts, "resolved": resolved, "hash": digest, "engine": engine}
 
 
-def _build(scenario: Any) -> dict[str, str]:
+def engine_of(scenario: Scenario, policy: PolicySpec | None = None) -> Decision:
     """Build all that a trial is built from, and return the engine that would compute it.
 
     What only the drawn world shows is found here.
+
+    Raises:
+        InputError: The world makes no sense, or the engine asked for cannot do it.
     """
     from agents.caches import CACHES
     from agents.dispatchers import DISPATCHERS
@@ -49,4 +57,5 @@ def _build(scenario: Any) -> dict[str, str]:
     from sim.parts import Parts
 
     world = build_world(scenario, scenario.seed, read_card(scenario))
-    return decide(world, Parts(DISPATCHERS.load, CACHES.load), world.dispatch).facts()
+    dispatch = (policy.dispatch if policy else None) or world.dispatch
+    return decide(world, Parts(DISPATCHERS.load, CACHES.load), dispatch)

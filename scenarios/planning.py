@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from agents.hosting.limits import Limits
 from scenarios import loader, overrides
+from scenarios.checking import engine_of
 from scenarios.results import RunFolder
 from scenarios.trial import INLINE, Hosting, TrialJob, read_card
 from sim.errors import InputError
@@ -182,6 +183,9 @@ def _jobs_of_cell(
     )
     named = [build_policy(scenario, name) for name in order.policies]
     chosen: list[PolicySpec | None] = [*(named or policies(scenario))] or [None]
+    if scenario.engine == "slots":  # the other words for engines never refuse a world
+        for policy in chosen:
+            engine_of(scenario, policy)
     digest = loader.scenario_hash(scenario)
     return [
         TrialJob(scenario, digest, policy, seed, str(folder.root), dict(cell), order.hosting)

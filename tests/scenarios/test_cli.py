@@ -161,6 +161,28 @@ def test_the_number_of_jobs_changes_no_byte_of_the_summary(here: Path) -> None:
     assert found[0] == found[1]
 
 
+def test_an_engine_that_cannot_do_the_world_is_refused_before_anything_runs(here: Path) -> None:
+    tiny.write(here, tiny.TEXT.replace("{delay: 1 ms}", "{delay: 1 ms, sharing: fair}"))
+    for verb in ("run", "compare", "check"):
+        done = call(verb, "tiny.yaml", *(() if verb == "check" else ("--set", "engine=slots")))
+        if verb == "check":
+            assert "only events can do fair links (links.0.sharing)" in done.output
+        else:
+            assert done.exit_code == 2, done.output
+            assert "engine: slots cannot do fair links (links.0.sharing)" in done.output
+    assert not (here / "runs").exists()
+
+
+def test_both_engines_are_one_trial_in_words_and_results(here: Path) -> None:
+    found = {}
+    for engine in ("events", "slots"):
+        done = call("run", "tiny.yaml", "--set", f"engine={engine}", "--json")
+        assert done.exit_code == 0, done.output
+        assert f"engine: {engine} (asked for)" in done.stderr
+        found[engine] = json.loads(done.stdout)["digest"]
+    assert found["events"] == found["slots"]
+
+
 def test_dry_run_shows_the_grid_and_writes_nothing(here: Path) -> None:
     done = call(
         "compare", "tiny.yaml", "--seeds", "0:7", "--set", "load=0.5,1", "--dry-run", "--json"
