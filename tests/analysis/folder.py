@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from analysis.summary import summarise
-from scenarios.results import DONE, FAILED, RunFolder, Status, write_json, write_text
+from scenarios.files import write_json, write_text
+from scenarios.results import DONE, FAILED, RunFolder, Status
 from sim.records import DROPS, Record, Tables, columns
 
 MIB = 2.0**20
