@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from sim.arrivals.drawn import NONE
 from sim.arrivals.windows import Windows
 from sim.fast.live import FIXED, Rows, Window, take_down
 from sim.fast.stamps import Stamps
@@ -260,6 +261,7 @@ class Sampled:
         while self._ahead is not None and sum(len(w.t_emit_s) for w in made) < max(1, present):
             made.append(window_of(self._ahead, self._priorities))
             self._ahead = next(self._coming, None)
+        made = made or [window_of(NONE, self._priorities)]  # a world may draw no request at all
         window = (
             made[0] if len(made) == 1 else Window(*map(np.concatenate, zip(*made, strict=True)))
         )

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sim.config import Discipline, DispatchSpec, World
+from sim.config import ArrivalSpec, Discipline, DispatchSpec, World
 from sim.fast import warm
 from sim.records import Record
 from sim.sampling import row_bytes
@@ -77,6 +77,16 @@ def test_a_sample_of_rows_is_the_same_whoever_draws_it(number: int, rows: int) -
     assert events.workload_digest == slots.workload_digest
     assert events.meta.get("rows") == slots.meta.get("rows")
     assert events.meta.get("totals") == slots.meta.get("totals")
+
+
+@pytest.mark.parametrize("rows_bytes", [1.0, float("inf")])
+@pytest.mark.parametrize("faults", [True, False])
+def test_a_world_in_which_nobody_asks(rows_bytes: float, faults: bool) -> None:
+    world = worlds.plain(2)
+    rare = tuple(replace(s, arrivals=ArrivalSpec("poisson", 1e-3)) for s in world.streams)
+    world = replace(world, streams=rare, rows_bytes=rows_bytes, seed=5)
+    hold(world if faults else replace(world, faults=()))
+    assert worlds.run(world, "slots").meta["laws"]["emitted"] == 0
 
 
 def test_the_worlds_have_everything() -> None:
