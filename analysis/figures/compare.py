@@ -81,6 +81,8 @@ def pareto(
         _pareto_seeds(fig, row, looks, x, y)
         _pareto_mean(fig, row, looks, (x, y), (memory.metric, heaviest / largest**2))
     fig.update_xaxes(rangemode="tozero")
+    if all(mean_of(row, quality) == 0.0 for row in rows):
+        fig.update_yaxes(range=[-0.04, 1.0])  # else half of the axis is below nothing
     means = [mean_of(row, latency) for row in rows]
     if style.wide(means):
         fig.update_xaxes(**style.log_axis(x.title, min(means) / x.size, max(means) / x.size))

@@ -115,6 +115,18 @@ def test_five_seeds_earn_an_interval() -> None:
     assert trace.error_x.array[0] == pytest.approx(1e3 * half, rel=1e-5)
 
 
+@pytest.mark.parametrize(("missed", "framed"), [(0.0, True), (0.25, False)])
+def test_shares_that_are_all_zero_leave_no_room_below_zero(missed: float, framed: bool) -> None:
+    rows = [
+        {"policy": "tanbr", "seed": s, "latency_p99_s": 0.1, "deadline_miss": missed}
+        for s in (0, 1)
+    ]
+    fig = compare.pareto(compare_table(rows), LOOKS, P99, BY_KEY["deadline_miss"])
+    assert (fig.layout.yaxis.range is not None) == framed
+    if framed:
+        assert fig.layout.yaxis.range[0] > -0.1
+
+
 def test_unstable_policies_are_not_on_the_latency_axis() -> None:
     rows = [
         {"policy": p, "seed": s, "latency_p99_s": 0.1, "accuracy": 0.5, "stable": p != "top2"}
