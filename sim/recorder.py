@@ -108,8 +108,7 @@ class Recorder:
 
     def requests(self, requests: Columns) -> Table:
         """Return the table `requests`."""
-        drawn = requests.columns()
-        return {c.name: drawn[c.name].astype(dtype(c), copy=False) for c in columns("requests")}
+        return requests_of(requests)
 
     def _decision(self, plan_id: int) -> Row:
         row = self.decisions[plan_id]
@@ -134,6 +133,12 @@ def _kind(row: DecisionRow) -> int:
     if row.start and row.plan.kind == "merged":
         return DECISIONS.index("start")
     return DECISIONS.index(row.plan.kind)
+
+
+def requests_of(requests: Columns) -> Table:
+    """Return the table `requests`, stamps not copied."""
+    drawn = requests.columns()
+    return {c.name: drawn[c.name].astype(dtype(c), copy=False) for c in columns("requests")}
 
 
 def table_of(name: str, rows: Iterable[Row], experts: int) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sim.arrivals.emission import expected
+from sim.arrivals.windows import expected_requests
 from sim.dispatch import make_dispatcher
 from sim.errors import InputError
 from sim.fast.jit import COMPILED, ready
@@ -59,7 +59,7 @@ def decide(world: World, parts: Parts, dispatch: DispatchSpec) -> Decision:
 def _by_size(world: World) -> Decision:
     if not COMPILED:
         return Decision("events", "kernels are not compiled here, so slots would be slower")
-    about = f"about {(number := requests(world)):,.0f} requests"
+    about = f"about {(number := expected_requests(world)):,.0f} requests"
     dearer = DEARER_WITH_MODEL if world.model is not None else 1
     least, compiling = WORTH_REQUESTS // dearer, WORTH_COMPILING // dearer
     if number < least:
@@ -69,11 +69,6 @@ def _by_size(world: World) -> Decision:
             "events", f"{about} end before kernels are compiled; `moedge kernels` does that once"
         )
     return Decision("slots", f"nothing needs events, and there are {about}")
-
-
-def requests(world: World) -> float:
-    """Return how many requests a world is expected to emit."""
-    return sum(expected(stream.arrivals, 0.0, world.duration_s) for stream in world.streams)
 
 
 def streams_experts(world: World, parts: Parts) -> str:

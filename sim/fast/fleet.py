@@ -20,13 +20,13 @@ from sim.fast.live import renew
 from sim.fast.pick import MOST_DRAWS
 from sim.fast.routes import Routes
 from sim.fast.sinks import End
+from sim.fast.told import Told
 from sim.faults import Faults, timetable
 from sim.fleet import steady
 from sim.network.links import Links
 from sim.recorder import Recorder
 from sim.rng import Streams
 from sim.rules import Ruled
-from sim.sampling import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from sim.fast.sinks import Sink
     from sim.parts import Parts
     from sim.ports import ExpertKey
-    from sim.records import Tables
+    from sim.records import Table
 
 _DRAWS = 1 << 16  # uniform numbers that are drawn at once
 _WORKS: tuple[Work, ...] = ("drop", "keep", "resume", "migrate")
 
 
-class FastFleet:
+class FastFleet(Told):
     """Everything that moves in one run of `model: none`, in compiled kernels.
 
     `sim.fast.minds` adds what models need; its hooks here are `_answer`, `_decide` and `_parcels`.
@@ -91,7 +91,6 @@ class FastFleet:
         self.link_book = LinkBook(self.state.links)
         self.node_audit, self.link_audit = NodeAudit(len(world.nodes)), LinkAudit(self.state)
         self.sink, self._late = sink(self.choice_s, self._priorities), 0
-        self._described: Mapping[str, Any] = {}
         self.slots_closed, self.end_s = 0, world.duration_s + world.drain_s
 
     # --- running
@@ -282,15 +281,8 @@ class FastFleet:
         plain = self.state.nodes["kind"] == PLAIN
         return self.sink.conclude(End(self.end_s, in_flight, plain, int(self.facts["batch"])))
 
-    def tables(self) -> Tables:
-        """Return all tables."""
-        requests, self._described = self.sink.table()
-        return self.recorder.tables_with(requests)
-
-    def describe(self, tables: Tables, meta: dict[str, Any]) -> None:
-        """Say in the meta facts of the run which requests have rows: the sink has chosen them."""
-        if self._described:
-            describe(meta, self._described)
+    def _requests(self) -> tuple[Table, Mapping[str, Any]]:
+        return self.sink.table()
 
     @property
     def workload_digest(self) -> str:
@@ -300,10 +292,6 @@ class FastFleet:
     def _parcels(self) -> Sequence[tuple[int, float]]:
         """Return (link, bytes) of messages on their way: none without a model."""
         return ()
-
-    def own_s(self, node: int) -> float:
-        """Return a node's own work: none without a model."""
-        return 0.0
 
     @property
     def events(self) -> int:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.dispatch import candidates
 from sim.fast.choose import chooser
 from sim.fast.flow_carry import Carry
 from sim.fast.flow_step import Closing, Settled, Step, Window
-from sim.fast.flow_ways import candidates, pairs_of
+from sim.fast.flow_ways import pairs_of
 from sim.rng import Streams
 
 if TYPE_CHECKING:

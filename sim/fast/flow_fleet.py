@@ -18,9 +18,9 @@ from sim.fast.flow_count import ASKED, Some
 from sim.fast.flow_rows import FlowLaws, link_rows, slot_rows
 from sim.fast.flow_step import Window
 from sim.fast.stamps import Stamps
+from sim.fast.told import Told
 from sim.laws import causality, conservation
-from sim.recorder import Recorder
-from sim.sampling import describe
+from sim.recorder import Recorder, requests_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from sim.config import DispatchSpec, World
     from sim.fast.flow_step import Closing, Retired, Settled, Step
     from sim.parts import Parts
-    from sim.records import Table, Tables
+    from sim.records import Table
 
 _WINDOW = (*ASKED, "patience_s", "expires_s")
 
 
-class FlowFleet:
+class FlowFleet(Told):
     """Everything that moves in one run of a fleet that feeds forward.
 
     Args:
@@ -67,7 +67,6 @@ class FlowFleet:
         )
         self.laws = FlowLaws(self.flow.nodes, len(self.flow.pairs.server))
         self.slots_closed, self.end_s = 0, self.flow.limit_s
-        self._described: Mapping[str, Any] = {}
         self._closing: Closing
 
     # --- running
@@ -113,24 +112,13 @@ class FlowFleet:
         in_flight = len(closing.choosing) + closing.flying + closing.late + present
         return self.rows.conclude(in_flight)
 
-    def tables(self) -> Tables:
-        """Return all tables."""
-        requests, self._described = self.rows.table()
-        return self.recorder.tables_with(requests)
-
-    def describe(self, tables: Tables, meta: dict[str, Any]) -> None:
-        """Say in the meta facts of the run which requests have rows."""
-        if self._described:
-            describe(meta, self._described)
+    def _requests(self) -> tuple[Table, Mapping[str, Any]]:
+        return self.rows.table()
 
     @property
     def workload_digest(self) -> str:
         """Return the hash of the workload."""
         return self.source.digest
-
-    def own_s(self, node: int) -> float:
-        """Return a node's own work: none without a model."""
-        return 0.0
 
     @property
     def events(self) -> int:
@@ -221,4 +209,4 @@ class _All:
 
     def table(self) -> tuple[Table, Mapping[str, Any]]:
         """Return the table `requests`, and what meta says of it."""
-        return Recorder(0).requests(self._stamps), {}
+        return requests_of(self._stamps), {}

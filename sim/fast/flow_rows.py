@@ -8,6 +8,7 @@ import numpy as np
 
 from sim.errors import LawViolation
 from sim.fast.flow_ways import LinkTable
+from sim.laws import REL
 from sim.records import columns, dtype
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from sim.fast.flow_step import Closing, Settled
     from sim.fast.flow_ways import Pairs
     from sim.records import Table
-
-_REL = 1e-9  # rounding of sums in event order (as in sim.laws)
 
 
 def slot_rows(settled: Settled, nodes: Sequence[NodeSpec]) -> Table:
@@ -127,5 +126,5 @@ class FlowLaws:
 
 def _differ(one: AnyArray, other: AnyArray) -> AnyArray:
     scale = np.maximum(1.0, np.maximum(np.abs(one), np.abs(other)))
-    wrong: AnyArray = np.abs(one - other) > _REL * scale
+    wrong: AnyArray = np.abs(one - other) > REL * scale
     return wrong

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.dispatch import candidates
 from sim.fast.choose import KINDS, ONE_SERVER
 from sim.fast.flow_state import WAY
 from sim.topology.graph import Network
@@ -69,11 +70,6 @@ def flow_fits(
     except NotForward as reason:
         return str(reason)
     return ""
-
-
-def candidates(world: World, dispatch: DispatchSpec) -> list[int]:
-    """Return the nodes that a dispatcher may choose."""
-    return [n.id for n in world.nodes if n.servers > 0 and dispatch.to in {None, n.group, n.name}]
 
 
 def pairs_of(world: World, dispatch: DispatchSpec, dispatcher: Dispatcher) -> Pairs:

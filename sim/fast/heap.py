@@ -29,15 +29,19 @@ def at(s: Run, t_s: float, order: int, item: int, aux: int) -> None:
         above_s = event_at(s, above)["t_s"]
         if above_s < t_s or (above_s == t_s and event_at(s, above)["order"] <= order):
             break
-        event_at(s, place)["t_s"] = above_s
-        event_at(s, place)["order"] = event_at(s, above)["order"]
-        event_at(s, place)["item"] = event_at(s, above)["item"]
-        event_at(s, place)["aux"] = event_at(s, above)["aux"]
+        _move(s, above, place)
         place = above
     event_at(s, place)["t_s"] = t_s
     event_at(s, place)["order"] = order
     event_at(s, place)["item"] = item
     event_at(s, place)["aux"] = aux
+
+
+@jit
+def _move(s: Run, source: int, place: int) -> None:
+    here, there = event_at(s, place), event_at(s, source)
+    here["t_s"], here["order"] = there["t_s"], there["order"]
+    here["item"], here["aux"] = there["item"], there["aux"]
 
 
 @jit
@@ -57,15 +61,9 @@ def drop_first(s: Run) -> None:
         below_s = event_at(s, below)["t_s"]
         if t_s < below_s or (t_s == below_s and order <= event_at(s, below)["order"]):
             break
-        event_at(s, place)["t_s"] = below_s
-        event_at(s, place)["order"] = event_at(s, below)["order"]
-        event_at(s, place)["item"] = event_at(s, below)["item"]
-        event_at(s, place)["aux"] = event_at(s, below)["aux"]
+        _move(s, below, place)
         place = below
-    event_at(s, place)["t_s"] = t_s
-    event_at(s, place)["order"] = order
-    event_at(s, place)["item"] = event_at(s, size)["item"]
-    event_at(s, place)["aux"] = event_at(s, size)["aux"]
+    _move(s, size, place)
 
 
 @jit

@@ -16,6 +16,7 @@ from sim.arrivals.windows import Windows
 from sim.fast.live import FIXED, Rows, Window, take_down
 from sim.fast.stamps import Stamps
 from sim.laws import balance, causality, conservation
+from sim.recorder import requests_of
 from sim.records import DROPS, columns, dtype
 from sim.sampling import Retired
 
@@ -153,9 +154,7 @@ class Whole:
 
     def table(self) -> tuple[Table, Mapping[str, Any]]:
         """Return the table `requests`, and what meta says of it."""
-        drawn = self.stamps.columns()
-        named = columns("requests")
-        return {c.name: drawn[c.name].astype(dtype(c), copy=False) for c in named}, {}
+        return requests_of(self.stamps), {}
 
 
 # --- a sample of rows

@@ -20,7 +20,7 @@ from sim.config import (
     StreamSpec,
     World,
 )
-from sim.dispatch import make_dispatcher
+from sim.dispatch import candidates, make_dispatcher
 from sim.errors import LawViolation
 from sim.fast.arrange import in_order
 from sim.fast.choose import KINDS, chooser
@@ -28,7 +28,7 @@ from sim.fast.flow import FlowPass
 from sim.fast.flow_rows import FlowLaws
 from sim.fast.flow_state import LANE
 from sim.fast.flow_step import Closing, Settled, whole
-from sim.fast.flow_ways import candidates, flow_fits, pairs_of
+from sim.fast.flow_ways import flow_fits, pairs_of
 from sim.faults import timetable
 from sim.rng import Streams
 from sim.topology.graph import Network
